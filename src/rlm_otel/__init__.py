@@ -1,0 +1,67 @@
+"""See every LLM call, tool call and recursive run of a Python service in OpenTelemetry: attach `OTelCallback`."""
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from rlm_otel.ambient import annotate, attributes, current_trace_id
+    from rlm_otel.callbacks.base import BaseCallback
+    from rlm_otel.errors import BudgetExceeded, LimitReached, StopRun, TornStream
+    from rlm_otel.logs import TraceContextFilter
+    from rlm_otel.otel import OTelCallback
+    from rlm_otel.prices import Price
+    from rlm_otel.result import Result
+    from rlm_otel.rlm import RLM
+    from rlm_otel.stream import RunStream
+    from rlm_otel.telemetry import Telemetry, configure
+
+__all__ = [
+    "RLM",
+    "BaseCallback",
+    "BudgetExceeded",
+    "LimitReached",
+    "OTelCallback",
+    "Price",
+    "Result",
+    "RunStream",
+    "StopRun",
+    "Telemetry",
+    "TornStream",
+    "TraceContextFilter",
+    "annotate",
+    "attributes",
+    "configure",
+    "current_trace_id",
+]
+
+_HOMES: Final = {
+    "RLM": "rlm",
+    "BaseCallback": "callbacks.base",
+    "BudgetExceeded": "errors",
+    "LimitReached": "errors",
+    "OTelCallback": "otel",
+    "Price": "prices",
+    "Result": "result",
+    "RunStream": "stream",
+    "StopRun": "errors",
+    "Telemetry": "telemetry",
+    "TornStream": "errors",
+    "TraceContextFilter": "logs",
+    "annotate": "ambient",
+    "attributes": "ambient",
+    "configure": "telemetry",
+    "current_trace_id": "ambient",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Loads a public name when it is first used: importing the package itself loads nothing else."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rlm_otel' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"rlm_otel.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,169 @@
+"""What text may leave the process: the capture mode, the redaction rules, and the limit."""
+
+import logging
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from rlm_otel.fence import fence
+
+Mode = Literal["none", "span", "event", "both"]
+MODE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+LIMIT_CHARS: Final = 32_768
+"""How long one content attribute may get, in characters: larger ones strain collectors and viewers."""
+
+REDACTED: Final = "[redacted]"
+MARK: Final = "…"
+"""Stands where text was cut off."""
+
+_MODES: Final[Mapping[str, Mode]] = {
+    "no_content": "none",
+    "span_only": "span",
+    "event_only": "event",
+    "span_and_event": "both",
+}
+_log: Final = logging.getLogger("rlm_otel")
+
+
+def mode_from(argument: str | None, environ: Mapping[str, str]) -> Mode:
+    """The capture mode: the argument, else the standard variable, else `none`. A bad argument is an error."""
+    if argument is not None:
+        for mode in get_args(Mode):
+            if argument == mode:
+                return mode  # type: ignore[no-any-return]  # get_args loses the type
+        raise ValueError(f"content={argument!r} is not known; use one of: {', '.join(get_args(Mode))}.")
+    value = environ.get(MODE_VARIABLE, "").strip().lower()
+    if value and value not in _MODES:
+        known = ", ".join(name.upper() for name in _MODES)
+        _log.warning("%s=%r is not known, so no content is captured; use one of: %s.", MODE_VARIABLE, value, known)
+    return _MODES.get(value, "none")
+
+
+# Redaction ---------------------------------------------------------------------------------------------------------
+
+# Each consumes what it matches in one pass: text may be a megabyte, and must not make a pattern backtrack over it.
+_KEY_BLOCK: Final = re.compile(
+    r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----(?:[^-]|-(?!----END))*(?:-----END [A-Z0-9 ]{0,40}-----)?"
+)
+_TOKENS: Final = re.compile(
+    r"(?<![A-Za-z0-9])(?:"
+    r"sk-[A-Za-z0-9_-]{8,}"  # OpenAI, Anthropic, OpenRouter, DeepSeek
+    r"|[sr]k_(?:live|test)_[A-Za-z0-9]{8,}"  # Stripe
+    r"|(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"  # AWS
+    r"|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_[A-Za-z0-9_]{20,}|glpat-[A-Za-z0-9_-]{16,}"
+    r"|AIza[A-Za-z0-9_-]{30,}|ya29\.[A-Za-z0-9_-]{20,}"  # Google
+    r"|xox[a-z]-[A-Za-z0-9-]{8,}|xapp-[A-Za-z0-9-]{8,}"  # Slack
+    r"|(?:hf|gsk)_[A-Za-z0-9]{20,}|xai-[A-Za-z0-9]{20,}"
+    r"|eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*"  # a JSON web token
+    r")"
+)
+_BEARER: Final = re.compile(r"(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}")
+_SECRET_NAME: Final = (
+    r"(?:(?:api|access|auth|private|secret|session)[_-]?(?:access[_-]?)?(?:key|token)|client[_-]?secret"
+    r"|password|passwd|пароль|authorization|x-amz-signature)"
+)
+_NAMED: Final = re.compile(
+    rf"(?i)({_SECRET_NAME}\\?[\"']?\s{{0,4}}[:=]\s{{0,4}}\\?(?P<quote>[\"'])?"
+    r"(?!(?:(?:bearer|basic)\s+)?\[redacted\])(?:(?:bearer|basic)\s+)?)(?(quote)[^\"'\\]+|[^\s\"'\\,;&}]+)"
+)
+_URL_LOGIN: Final = re.compile(r"(://)[^\s/@:]{1,256}:[^\s/@]{1,256}(?=@)")
+_WHOLE_NAME: Final = re.compile(rf"(?i).{{0,40}}(?:{_SECRET_NAME}|secret)|token")
+
+
+def without_secrets(text: str) -> str:
+    """The text with what looks like an API key, token, password or private key replaced by `[redacted]`."""
+    text = _KEY_BLOCK.sub(REDACTED, text)
+    text = _TOKENS.sub(REDACTED, text)
+    text = _BEARER.sub(rf"\1{REDACTED}", text)
+    text = _NAMED.sub(rf"\1{REDACTED}", text)
+    return _URL_LOGIN.sub(rf"\1{REDACTED}", text)
+
+
+def names_a_secret(key: str) -> bool:
+    """Whether a JSON key says that its value is a secret (`api_key`, `password`...)."""
+    return _WHOLE_NAME.fullmatch(key) is not None
+
+
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def identifier(text: str | None) -> str | None:
+    """The vendor's word if it looks like an identifier, not like prose or a key; else None: it may quote the prompt."""
+    if text is None or _IDENTIFIER.fullmatch(text) is None or without_secrets(text) != text:
+        return None
+    return text
+
+
+class Redactor:
+    """Takes secrets out of a text, then asks the user's hook; `None` means that the text must not leave.
+
+    Fail-closed: a hook that raises, or gives anything but a string, drops the text.
+    """
+
+    def __init__(self, hook: Callable[[str], str | None] | None = None) -> None:
+        self._hook = hook
+        self._name = getattr(hook, "__qualname__", type(hook).__name__)
+
+    @property
+    def hooked(self) -> bool:
+        """Whether the user gave a hook: then numbers and keys are shown to it as well."""
+        return self._hook is not None
+
+    def __call__(self, text: str) -> str | None:
+        """The text as it may leave, or None."""
+        text = without_secrets(text)
+        if self._hook is None:
+            return text
+        answer: object = None
+        with fence(self._name, "redact"):
+            answer = self._hook(text)
+        return answer if isinstance(answer, str) else None
+
+
+# Policy ------------------------------------------------------------------------------------------------------------
+
+
+def cut(text: str, limit: int) -> str:
+    """The text in at most `limit` characters, with a visible mark where the rest was."""
+    return text if len(text) <= limit else text[: max(limit - len(MARK), 0)] + MARK
+
+
+def encodable(text: str) -> str:
+    """The text without lone surrogates: one of them in one attribute makes the exporter lose a whole batch."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "replace").decode()
+    return text
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Where content goes, what is taken out of it, and how long one attribute may get (in characters)."""
+
+    mode: Mode = "none"
+    redactor: Redactor = field(default_factory=Redactor)
+    limit_chars: int = LIMIT_CHARS
+
+    @property
+    def captures(self) -> bool:
+        """Whether any content leaves at all."""
+        return self.mode != "none"
+
+    @property
+    def on_spans(self) -> bool:
+        """Whether content goes onto spans."""
+        return self.mode in ("span", "both")
+
+    @property
+    def on_events(self) -> bool:
+        """Whether content goes onto log events."""
+        return self.mode in ("event", "both")
+
+    def text(self, text: str) -> str | None:
+        """A text as it may leave: redacted as a whole, then cut; None if it must not. It does not look at the mode."""
+        redacted = self.redactor(text)
+        return None if redacted is None else encodable(cut(redacted, self.limit_chars))

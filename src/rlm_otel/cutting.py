@@ -1,0 +1,100 @@
+"""JSON within a limit: cut inside the structure, so that it still parses; each step tries less until it fits."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Final, TypeAlias
+
+from rlm_otel.content import cut
+
+Json: TypeAlias = "str | int | float | bool | list[Json] | dict[str, Json] | None"
+Shape: TypeAlias = dict[str, Json]
+
+SHORTEST: Final = 32
+"""No text is cut shorter than this before whole parts go."""
+
+
+def dumps(value: Json) -> str:
+    """Compact JSON, readable in any alphabet."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _first_that_fits(versions: Iterable[Json], limit: int) -> str:
+    text = ""
+    for version in versions:
+        text = dumps(version)
+        if len(text) <= limit:
+            break
+    return text
+
+
+def fitted_message(message: Shape, limit: int) -> str:
+    """A message's JSON within the limit: texts are cut first, then parts go, the first ones first."""
+    return _first_that_fits(_smaller_messages(message, limit), limit)
+
+
+def fitted_object(shape: Shape, limit: int) -> str:
+    """An object's JSON within the limit: texts are cut first, then it is `{"value": <the start of its JSON>}`."""
+    return _first_that_fits(_smaller_objects(shape, limit), limit)
+
+
+def fitted_tools(tools: list[Json], limit: int) -> str:
+    """Tool definitions as JSON within the limit: texts are cut first, then the last ones go."""
+    return _first_that_fits(_smaller_tools(tools, limit), limit)
+
+
+def _smaller_messages(message: Shape, limit: int) -> Iterator[Json]:
+    yield message
+    for size in _sizes(message, limit):
+        yield _shorter(message, size)
+    parts = message["parts"]
+    assert isinstance(parts, list)
+    parts = [{key: _flat(value) for key, value in part.items()} for part in parts if isinstance(part, dict)]
+    while parts:
+        yield {**message, "parts": parts}
+        parts = parts[(len(parts) + 1) // 2 :]
+    yield {**message, "parts": []}
+
+
+def _smaller_objects(shape: Shape, limit: int) -> Iterator[Json]:
+    yield shape
+    for size in _sizes(shape, limit):
+        yield _shorter(shape, size)
+    text, size = dumps(shape), limit
+    while size:
+        yield {"value": cut(text, size)}
+        size //= 2
+
+
+def _smaller_tools(tools: list[Json], limit: int) -> Iterator[Json]:
+    yield tools
+    for size in _sizes(tools, limit):
+        yield _shorter(tools, size)
+    while tools:
+        tools = tools[: len(tools) // 2]
+        yield _shorter(tools, SHORTEST)
+
+
+def _sizes(value: Json, limit: int) -> list[int]:
+    """Lengths to cut texts to, longest first: what the longest alone must lose, and halves of the limit."""
+    exact = _longest(value) - (len(dumps(value)) - limit)
+    sizes = {exact, *(limit >> shift for shift in range(1, 16)), SHORTEST}
+    return sorted((size for size in sizes if size >= SHORTEST), reverse=True)
+
+
+def _longest(value: Json) -> int:
+    if isinstance(value, str):
+        return len(value)
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return max(map(_longest, items), default=0)
+
+
+def _shorter(value: Json, size: int) -> Json:
+    if isinstance(value, str):
+        return cut(value, size)
+    if isinstance(value, dict):
+        return {key: _shorter(item, size) for key, item in value.items()}
+    return [_shorter(item, size) for item in value] if isinstance(value, list) else value
+
+
+def _flat(value: Json) -> Json:
+    return cut(dumps(value), SHORTEST) if isinstance(value, dict | list) else _shorter(value, SHORTEST)

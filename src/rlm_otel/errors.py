@@ -1,0 +1,40 @@
+"""The exceptions of this package: what stops a run, and what a stream without an end is."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rlm_otel.events import Outcome
+
+
+class StopRun(Exception):
+    """Raise it in a hook or a tool to stop the run: it passes every fence and is never handed to the model.
+
+    `result` holds what the run had come to (a `rlm_otel.Result`), set when it leaves `run()`. The run ends `closed`.
+    """
+
+    result: object | None = None
+
+
+class LimitReached(StopRun):
+    """A limit of the runner was reached (`max_turns`). The run's outcome is `failed`."""
+
+
+class BudgetExceeded(LimitReached):
+    """A `BudgetCallback` refused to go on: tokens, cost, calls or depth. The run's outcome is `failed`."""
+
+
+class DepthLimit(Exception):
+    """A sub-call below `max_depth` was asked for; the model is told so as a tool's error."""
+
+
+class TornStream(Exception):
+    """A stream ended without a finish reason: the answer is cut, although the transport ended cleanly."""
+
+
+class Leave(BaseException):
+    """Internal: thrown into a run's steps when its consumer goes away; each bracket ends by what it says."""
+
+    def __init__(self, outcome: "Outcome", error: BaseException | None = None) -> None:
+        super().__init__(outcome)
+        self.outcome = outcome
+        self.error = error

@@ -1,0 +1,96 @@
+"""One tool being run, in its bracket: its value becomes text, its exception an error that the model is told."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rlm_otel.bracket import Bracket
+from rlm_otel.errors import StopRun
+from rlm_otel.events import ToolCall, ToolResult
+from rlm_otel.messages import ToolRequest
+from rlm_otel.tools import INJECTED, Tool, text_of
+
+Query = Callable[[Bracket, str], str]
+AsyncQuery = Callable[[Bracket, str], Awaitable[str]]
+
+
+class Execution:
+    """One requested tool call. `query` and `aquery` make a sub-call of the run below a bracket."""
+
+    def __init__(
+        self, tool: Tool, request: ToolRequest, run: Bracket, turn: int, query: Query, aquery: AsyncQuery
+    ) -> None:
+        self._tool = tool
+        self._query = query
+        self._aquery = aquery
+        self._arguments = request.arguments
+        operation = ToolCall(
+            name=tool.name,
+            arguments=request.arguments,
+            call_id=request.call_id,
+            description=tool.description,
+            turn=turn,
+        )
+        self._bracket = Bracket(run.emitter, operation, parent=run)
+
+    @property
+    def is_async(self) -> bool:
+        """Whether the tool is an `async def`."""
+        return self._tool.is_async
+
+    def run(self) -> str:
+        """Runs the tool in the calling thread; an async one in an event loop of its own."""
+        with self._bracket as bracket, self._caught(), bracket.current():
+            if self._tool.is_async:
+                self._done(asyncio.run(self._tool.function(**self._read(self._ask_in_loop))))
+            else:
+                self._done(self._tool.function(**self._read(self._ask)))
+        return self._text()
+
+    async def arun(self) -> str:
+        """Runs the tool from an event loop; a sync one in a thread, with a copy of the context."""
+        with self._bracket as bracket, self._caught(), bracket.current():
+            if self._tool.is_async:
+                self._done(await self._tool.function(**self._read(self._ask_in_loop)))
+            else:
+                loop = asyncio.get_running_loop()
+                self._done(await asyncio.to_thread(self._tool.function, **self._read(self._asker_from_thread(loop))))
+        return self._text()
+
+    def _read(self, ask: Callable[[str], Any]) -> dict[str, Any]:
+        arguments = self._tool.read(self._arguments)
+        if self._tool.wants_query:
+            arguments[INJECTED] = ask
+        return arguments
+
+    @contextmanager
+    def _caught(self) -> Iterator[None]:
+        try:
+            yield
+        except StopRun:
+            raise
+        except Exception as error:  # noqa: BLE001 - the model is told, and the tool's span
+            self._bracket.fail(error)
+            self._bracket.result = ToolResult(text=f"Error: {type(error).__name__}: {error}")
+
+    def _done(self, value: object) -> None:
+        self._bracket.result = ToolResult(text=text_of(value))
+
+    def _text(self) -> str:
+        result = self._bracket.result
+        return result.text if isinstance(result, ToolResult) else ""
+
+    # The three forms of `llm_query`, bound to this tool call by its bracket: bare threads have no context.
+
+    def _ask(self, prompt: str) -> str:
+        return self._query(self._bracket, prompt)
+
+    async def _ask_in_loop(self, prompt: str) -> str:
+        return await self._aquery(self._bracket, prompt)
+
+    def _asker_from_thread(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], str]:
+        async def ask(prompt: str) -> str:
+            return await self._aquery(self._bracket, prompt)
+
+        return lambda prompt: asyncio.run_coroutine_threadsafe(ask(prompt), loop).result()

@@ -1,0 +1,225 @@
+"""From an event to measurements: `gen_ai.*` carry what the conventions list, ours a bounded identity and labels."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import assert_never
+
+from rlm_otel import semconv as sc
+from rlm_otel.events import (
+    Cost,
+    Finished,
+    ModelCall,
+    Operation,
+    Origin,
+    RateLimit,
+    Reply,
+    Retrying,
+    Run,
+    RunResult,
+    Started,
+    ToolCall,
+    Unpriced,
+    Usage,
+)
+from rlm_otel.values import Attributes, present
+
+DeclaredLabels = Mapping[str, tuple[str, ...]]
+"""Label keys that metrics may carry, and their values; any other value is shown as `other`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A value for one instrument. Measurements share their attributes: nobody may change them."""
+
+    instrument: str
+    value: int | float
+    attributes: Attributes
+
+
+# Who is measured ---------------------------------------------------------------------------------------------------
+
+
+def identity(operation: Operation, origin: Origin, reply: Reply | None = None) -> Attributes:
+    """The low-cardinality attributes that the `gen_ai.*` metrics of an operation share: never ids, never text."""
+    match operation:
+        case Run():
+            return dict(_run_identity(origin.agent, operation.model))
+        case ModelCall():
+            return {**_own(operation, reply), **_server(operation.server_address, operation.server_port)}
+        case ToolCall():
+            return dict(_tool_identity(operation.name, operation.type, origin.agent))
+        case _:
+            assert_never(operation)
+
+
+def start_identity(started: Started, declared: DeclaredLabels) -> Attributes:
+    """What `rlm.client.active` and `oldest_active` carry: the same when a call begins and when it has ended."""
+    call = started.operation
+    own = _own(call, None) if isinstance(call, ModelCall) else {}
+    return {**own, **_labels(started.origin, declared)}
+
+
+# A service has a handful of models, tools and agents: the dictionaries are made once, and copied where they go on.
+@lru_cache(maxsize=1024)
+def _call_identity(name: str, provider: str, model: str, answered: str | None) -> Attributes:
+    return present(
+        (
+            (sc.OPERATION_NAME, name),
+            (sc.PROVIDER_NAME, provider),
+            (sc.REQUEST_MODEL, model or None),
+            (sc.RESPONSE_MODEL, answered),
+        )
+    )
+
+
+@lru_cache(maxsize=1024)
+def _server(address: str | None, port: int | None) -> Attributes:
+    return present(((sc.SERVER_ADDRESS, address), (sc.SERVER_PORT, port if address is not None else None)))
+
+
+@lru_cache(maxsize=1024)
+def _run_identity(agent: str | None, model: str | None) -> Attributes:
+    return present(((sc.AGENT_NAME, agent), (sc.REQUEST_MODEL, model)))
+
+
+@lru_cache(maxsize=1024)
+def _tool_identity(name: str, kind: str, agent: str | None) -> Attributes:
+    return present(((sc.TOOL_NAME, name), (sc.TOOL_TYPE, kind), (sc.AGENT_NAME, agent)))
+
+
+def _own(call: ModelCall, reply: Reply | None) -> Attributes:
+    return _call_identity(call.name, call.provider, call.model, reply.model if reply is not None else None)
+
+
+def _labels(origin: Origin, declared: DeclaredLabels) -> Attributes:
+    if not declared or not origin.labels:
+        return {}
+    return {
+        f"{sc.RLM_LABEL}.{key}": value if value in declared[key] else sc.OTHER_LABEL
+        for key, value in origin.labels
+        if key in declared
+    }
+
+
+# What is measured --------------------------------------------------------------------------------------------------
+
+
+def measurements(finished: Finished, declared: DeclaredLabels, retried: int = 0) -> list[Measurement]:
+    """All that the end of an operation measures.
+
+    `retried`: how many `Retrying` events the call had. An attempt is counted there or here, never twice: a call that
+    was cancelled while it waited to retry had no further one.
+    """
+    operation = finished.operation
+    match operation:
+        case Run():
+            return list(_run(operation, finished, declared))
+        case ModelCall():
+            own = {
+                **_own(operation, finished.result if isinstance(finished.result, Reply) else None),
+                **_labels(finished.origin, declared),
+            }
+            return [*_model_call(operation, finished), *_own_model_call(operation, finished, own, retried)]
+        case ToolCall():
+            who = identity(operation, finished.origin)
+            return [Measurement(sc.TOOL_DURATION, finished.elapsed_s, _with_error(who, finished))]
+        case _:
+            assert_never(operation)
+
+
+def retry_measurements(retrying: Retrying, declared: DeclaredLabels) -> list[Measurement]:
+    """One attempt that failed and is repeated."""
+    call = retrying.operation
+    if not isinstance(call, ModelCall):
+        return []
+    attributes = {**_own(call, None), **_labels(retrying.origin, declared), sc.ERROR_TYPE: retrying.failure.type}
+    return [Measurement(sc.ATTEMPTS, 1, attributes)]
+
+
+def _with_error(attributes: Attributes, finished: Finished) -> Attributes:
+    return attributes if finished.failure is None else {**attributes, sc.ERROR_TYPE: finished.failure.type}
+
+
+def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Measurement]:
+    who = identity(run, finished.origin)
+    agent = dict(_run_identity(finished.origin.agent, None))
+    yield Measurement(sc.AGENT_DURATION, finished.elapsed_s, _with_error(who, finished))
+    if isinstance(finished.result, RunResult):
+        yield Measurement(sc.AGENT_INFERENCE_CALLS, finished.result.inference_calls, agent)
+        yield Measurement(sc.AGENT_TOOL_CALLS, finished.result.tool_calls, agent)
+    yield Measurement(sc.RUN_DEPTH, finished.origin.depth, {**who, **_labels(finished.origin, declared)})
+
+
+def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
+    reply = finished.result if isinstance(finished.result, Reply) else None
+    who = identity(call, finished.origin, reply)
+    # `openai.response.system_fingerprint` stays away: it changes with each deployment of the vendor.
+    counted = who
+    if call.provider == sc.PROVIDER_OPENAI and reply is not None and reply.service_tier is not None:
+        counted = {**who, sc.OPENAI_RESPONSE_SERVICE_TIER: reply.service_tier}
+    if call.name not in sc.INFERENCE:
+        yield Measurement(sc.OPERATION_DURATION, finished.elapsed_s, _with_error(counted, finished))
+        return
+    yield Measurement(sc.INFERENCE_DURATION, finished.elapsed_s, _with_error(counted, finished))
+    if call.stream:
+        if finished.first_chunk_s is not None:
+            yield Measurement(sc.INFERENCE_FIRST_CHUNK, finished.first_chunk_s, who)
+        for gap in finished.chunk_gaps_s:
+            yield Measurement(sc.INFERENCE_CHUNK, gap, who)
+    if finished.usage is not None:
+        yield from _tokens(finished.usage, counted)
+
+
+def _tokens(usage: Usage, who: Attributes) -> Iterator[Measurement]:
+    yield from _by_modality(sc.INPUT_TOKENS, usage.input_tokens, usage.input_by, who)
+    yield from _by_modality(sc.OUTPUT_TOKENS, usage.output_tokens, usage.output_by, who)
+    for instrument, part in (
+        (sc.CACHE_READ_TOKENS, usage.cache_read_tokens),
+        (sc.CACHE_WRITE_TOKENS, usage.cache_write_tokens),
+        (sc.REASONING_TOKENS, usage.reasoning_tokens),
+    ):
+        if part:
+            yield from _by_modality(instrument, part, (), who)
+    for instrument, total in ((sc.CALL_INPUT_TOKENS, usage.input_tokens), (sc.CALL_OUTPUT_TOKENS, usage.output_tokens)):
+        if total is not None and total >= 0:
+            yield Measurement(instrument, total, who)
+
+
+def _by_modality(
+    instrument: str, total: int | None, split: tuple[tuple[str, int], ...], who: Attributes
+) -> Iterator[Measurement]:
+    """One add a modality, the rest as `unknown`, so that the sum is the total; nothing where the total is unknown."""
+    if total is None or total < 0:
+        return
+    known = {name: count for name, count in split if name in sc.MODALITIES and count > 0}
+    if sum(known.values()) > total:  # a split that does not add up says nothing
+        known = {}
+    rest = total - sum(known.values())
+    if rest or not known:
+        known[sc.UNKNOWN_MODALITY] = rest
+    for modality, count in known.items():
+        yield Measurement(instrument, count, {**who, sc.TOKEN_MODALITY: modality})
+
+
+def _own_model_call(call: ModelCall, finished: Finished, own: Attributes, retried: int) -> Iterator[Measurement]:
+    yield Measurement(sc.OPERATIONS, 1, {**own, sc.RLM_OUTCOME: finished.outcome})
+    if finished.attempts > retried:  # else the last one is already counted as retried
+        yield Measurement(sc.ATTEMPTS, 1, _with_error(own, finished))
+    if call.stream and finished.first_token_s is not None:
+        yield Measurement(sc.FIRST_TOKEN, finished.first_token_s, own)
+    match finished.cost:
+        case Cost(usd, source) if usd >= 0:
+            yield Measurement(sc.COST, float(usd), {**own, sc.RLM_COST_SOURCE: source})
+        case Unpriced(reason):
+            yield Measurement(sc.UNPRICED, 1, {**own, sc.RLM_REASON: reason})
+    for limit in finished.result.rate_limits if isinstance(finished.result, Reply) else ():
+        yield from _rate_limit(limit, own)
+
+
+def _rate_limit(limit: RateLimit, own: Attributes) -> Iterator[Measurement]:
+    attributes: Attributes = {**own, sc.RLM_RATELIMIT_KIND: limit.kind}
+    if limit.remaining is not None:
+        yield Measurement(sc.RATELIMIT_REMAINING, limit.remaining, attributes)
+    if limit.limit is not None:
+        yield Measurement(sc.RATELIMIT_LIMIT, limit.limit, attributes)

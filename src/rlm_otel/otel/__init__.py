@@ -1,0 +1,5 @@
+"""The OpenTelemetry side: `OTelCallback` turns events into spans, metrics and log events."""
+
+from rlm_otel.otel.callback import OTelCallback
+
+__all__ = ["OTelCallback"]

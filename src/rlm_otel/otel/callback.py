@@ -1,0 +1,196 @@
+"""`OTelCallback`: attach it, and every run, model call and tool call becomes spans and metrics."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+from weakref import WeakSet
+
+from opentelemetry._logs import LoggerProvider
+from opentelemetry.metrics import MeterProvider
+from opentelemetry.trace import TracerProvider
+
+from rlm_otel.content import Policy, Redactor, mode_from
+from rlm_otel.events import Event, Finished, Link, Retrying, Started
+from rlm_otel.fence import fence
+from rlm_otel.measuring import DeclaredLabels
+from rlm_otel.otel.arguments import check_choices, check_telemetry, checked_labels
+from rlm_otel.otel.context import without_inner_inference
+from rlm_otel.otel.failures import exception_signal
+from rlm_otel.otel.operations import Open
+from rlm_otel.otel.recorder import Recorder
+from rlm_otel.prices import Price, PriceList
+from rlm_otel.telemetry import Telemetry, choose
+
+_OWNER: Final = "OTelCallback"
+_DEFAULT_TIMEOUT_S: Final = 5.0
+
+_creating = threading.RLock()
+_recorders: Final[WeakSet[Recorder]] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Options:
+    """What the callback was made with; the defaults stand in where a subclass skips `super().__init__()`."""
+
+    telemetry: Telemetry | None = None
+    tracer_provider: TracerProvider | None = None
+    meter_provider: MeterProvider | None = None
+    logger_provider: LoggerProvider | None = None
+    content: str | None = None
+    redact: Callable[[str], str | None] | None = None
+    labels: DeclaredLabels = field(default_factory=dict)
+
+
+class OTelCallback:
+    """Spans, metrics and (where a logs destination exists) log events of everything that happens in a run.
+
+        RLM.from_openai("gpt-5.2", callbacks=[OTelCallback()])
+
+    Without arguments it joins the OpenTelemetry that the process has, else it makes private providers from `OTEL_*`;
+    that is decided at the first event. `content` is none, span, event or both; `redact` sees every text before it
+    leaves (None drops it); `labels` declares label keys and the values that metrics may show; `prices` comes before the
+    public price list; `chunk_times=True` records the time between chunks; of the conventions (`semconv`) only `latest`
+    is known. Raises ValueError for an argument that makes no sense.
+    """
+
+    prices: PriceList | None = None
+    chunk_times: bool = False
+    _options: _Options = _Options()
+    _environ: Mapping[str, str] = os.environ
+    _recorder: Recorder | None = None
+    _closed: bool = False
+
+    def __init__(
+        self,
+        telemetry: Telemetry | None = None,
+        *,
+        tracer_provider: TracerProvider | None = None,
+        meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
+        content: str | None = None,
+        redact: Callable[[str], str | None] | None = None,
+        labels: Mapping[str, Iterable[str]] | None = None,
+        prices: PriceList | Mapping[str, str | Price | Mapping[str, float | None]] | None = None,
+        chunk_times: bool = False,
+        semconv: str = "latest",
+    ) -> None:
+        providers = {
+            "tracer_provider": tracer_provider,
+            "meter_provider": meter_provider,
+            "logger_provider": logger_provider,
+        }
+        check_telemetry(telemetry, providers)
+        check_choices(redact, semconv)
+        mode_from(content, {})
+        self._options = _Options(
+            telemetry=telemetry,
+            tracer_provider=tracer_provider,
+            meter_provider=meter_provider,
+            logger_provider=logger_provider,
+            content=content,
+            redact=redact,
+            labels=checked_labels(labels),
+        )
+        self.prices = prices if prices is None or isinstance(prices, PriceList) else PriceList(prices)
+        self.chunk_times = chunk_times
+
+    # Tracing ---------------------------------------------------------------------------------------------------------
+
+    def begin(self, started: Started, /) -> Link | None:
+        """Makes the operation's span, in the caller's thread; None where nothing is to be recorded."""
+        with fence(_OWNER, "begin"):
+            operation = self._open(started)
+            return operation.link if operation is not None else None
+        return None
+
+    def current(self, link: Link, /) -> AbstractContextManager[None]:
+        """Makes a span of the application's own provider current for the block; a private one never is."""
+        return self._live().current(link)
+
+    def suppressed(self) -> AbstractContextManager[None]:
+        """Keeps OpenTelemetry's own GenAI instrumentations quiet for the block: this callback has the call already."""
+        return without_inner_inference()
+
+    # Listener --------------------------------------------------------------------------------------------------------
+
+    def on_event(self, event: Event, /) -> None:
+        """Records an event; one of an operation that it has not seen the start of is ignored."""
+        match event:
+            case Finished():
+                if self._recorder is not None:
+                    self._recorder.finish(event)
+            case Started():
+                self._open(event)
+            case Retrying():
+                if self._recorder is not None:
+                    self._recorder.retry(event)
+
+    # For the application ---------------------------------------------------------------------------------------------
+
+    def annotate(self, link_or_id: Link | str, attributes: Mapping[str, str | bool | int | float], /) -> None:
+        """Adds attributes to the open span with this link or operation id; without one: nothing."""
+        if self._recorder is not None:
+            self._recorder.annotate(link_or_id, attributes)
+
+    def flush(self, timeout_s: float = _DEFAULT_TIMEOUT_S) -> bool:
+        """Sends what is finished; False where that takes longer than `timeout_s` seconds."""
+        return self._recorder is None or self._recorder.telemetry.flush(timeout_s=timeout_s)
+
+    def shutdown(self, timeout_s: float = _DEFAULT_TIMEOUT_S) -> bool:
+        """Ends open spans as abandoned, sends everything, and closes the providers that this callback made itself.
+
+        True if everything arrived within `timeout_s` seconds. What happens later is not recorded.
+        """
+        self._closed = True
+        if self._recorder is None:
+            return True
+        self._recorder.close()
+        if self._options.telemetry is not None:  # not ours to close: others may use it
+            return self.flush(timeout_s)
+        return self._recorder.telemetry.shutdown(timeout_s)
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _open(self, started: Started) -> Open | None:
+        return None if self._closed else self._live().open(started)
+
+    def _live(self) -> Recorder:
+        """The recorder, made at first use: global providers may be set after this callback."""
+        if self._recorder is None:
+            with _creating:
+                if self._recorder is None:
+                    self._recorder = _make(self._options, self._environ)
+        return self._recorder
+
+
+def _make(options: _Options, environ: Mapping[str, str]) -> Recorder:
+    policy = Policy(mode_from(options.content, environ), Redactor(options.redact))
+    exceptions = exception_signal(environ)
+    telemetry = options.telemetry or choose(
+        tracer_provider=options.tracer_provider,
+        meter_provider=options.meter_provider,
+        logger_provider=options.logger_provider,
+        logs=policy.on_events or exceptions != "span",
+    )
+    recorder = Recorder(telemetry, policy, labels=options.labels, exceptions=exceptions)
+    _recorders.add(recorder)
+    _watch_forks()
+    return recorder
+
+
+@cache
+def _watch_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=_forget)
+
+
+def _forget() -> None:
+    """In a forked child: what is open belongs to the parent; the lock may be held by a thread that is not here."""
+    global _creating
+    _creating = threading.RLock()
+    for recorder in list(_recorders):
+        recorder.operations.forget()

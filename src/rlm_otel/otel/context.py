@@ -1,0 +1,84 @@
+"""The only code that touches OpenTelemetry's context, inside `with`: spans made current, others kept quiet."""
+
+import sys
+from types import TracebackType
+from typing import Final
+
+from opentelemetry import context, trace
+
+from rlm_otel.events import ModelCall, Operation
+from rlm_otel.fence import fence
+
+# The instrumentations of the `opentelemetry-util-genai` family agree on this key: whoever finds an `InferenceData`
+# under it is inside somebody else's span of the same model call and makes no telemetry of its own.
+INFERENCE_KEY: Final = "opentelemetry.genai.client.inference.context"
+_INFERENCE_MODULE: Final = "opentelemetry.util.genai.invocation"
+
+# The API has the second name private, but there is no other way to honour `suppress_instrumentation()`; older code sets
+# the plain string.
+_SUPPRESSION_KEYS: Final = ("suppress_instrumentation", context._SUPPRESS_INSTRUMENTATION_KEY)
+
+
+def is_suppressed(operation: Operation) -> bool:
+    """Whether the caller's context asks for silence, or (a model call) somebody outside observes the very same call."""
+    ambient = context.get_current()
+    if not ambient:
+        return False
+    if any(ambient.get(key) for key in _SUPPRESSION_KEYS):
+        return True
+    return isinstance(operation, ModelCall) and ambient.get(INFERENCE_KEY) is not None
+
+
+class Attached:
+    """Holds a context current for the length of a block; left in another thread or task it does nothing."""
+
+    __slots__ = ("_context", "_token")
+
+    def __init__(self, current: context.Context) -> None:
+        self._context = current
+
+    def __enter__(self) -> None:
+        self._token = context.attach(self._context)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        # `detach` would log an error where the block was entered in another thread or task.
+        try:
+            self._token.var.reset(self._token)
+        except (ValueError, RuntimeError):
+            pass
+
+
+class Unchanged:
+    """A block that leaves the context alone: private spans are never put into it."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+
+UNCHANGED: Final = Unchanged()
+
+
+def with_span(span: trace.Span) -> Attached:
+    """A block in which the span is current."""
+    return Attached(trace.set_span_in_context(span))
+
+
+def without_inner_inference() -> Attached | Unchanged:
+    """A block in which instrumentations of the model's SDK that know the key stay quiet.
+
+    They look for an `InferenceData` of theirs, so it takes their module; if nobody has imported that, nobody is there.
+    """
+    data = getattr(sys.modules.get(_INFERENCE_MODULE), "InferenceData", None)
+    if data is not None:
+        with fence("OTelCallback", "suppressed"):  # their API is a beta
+            return Attached(context.set_value(INFERENCE_KEY, data()))
+    return UNCHANGED

@@ -1,0 +1,51 @@
+"""The details event of a model call: what its span says, and the messages in structured form, as a log record."""
+
+import json
+from collections.abc import Mapping
+from typing import Final
+
+from opentelemetry._logs import Logger, SeverityNumber
+from opentelemetry.util.types import AnyValue
+
+from rlm_otel import mapping
+from rlm_otel import semconv as sc
+from rlm_otel.content import Policy
+from rlm_otel.events import Finished, ModelCall
+from rlm_otel.otel.operations import Open
+from rlm_otel.values import Attributes
+
+
+class Details:
+    """Emits the details event where content goes to events and there is a logger."""
+
+    def __init__(self, logger: Logger | None, policy: Policy) -> None:
+        self._logger: Final = logger if policy.on_events else None
+        self._policy: Final = policy
+
+    def wanted(self, operation: Open) -> bool:
+        """Whether this operation gets one: not where its trace is sampled out, content is then not even serialised."""
+        if self._logger is None or not isinstance(operation.started.operation, ModelCall):
+            return False
+        return operation.link is None or operation.link.sampled
+
+    def emit(self, operation: Open, finished: Finished, attributes: Attributes, time_ns: int) -> None:
+        """Emits it, with the attributes of the span's end, in nanoseconds since 1970."""
+        if self._logger is None:
+            return
+        content = {
+            **mapping.start_content(operation.started, self._policy),
+            **mapping.end_content(finished, self._policy),
+        }
+        self._logger.emit(
+            timestamp=time_ns,
+            context=operation.context,
+            severity_number=SeverityNumber.DEBUG,
+            severity_text="DEBUG",
+            event_name=sc.DETAILS_LOG,
+            attributes={**operation.attributes, **attributes, **_structured(content)},
+        )
+
+
+def _structured(content: Attributes) -> Mapping[str, AnyValue]:
+    """On spans content is JSON text, since most viewers want that; on events the conventions want the structure."""
+    return {name: json.loads(value) if isinstance(value, str) else value for name, value in content.items()}

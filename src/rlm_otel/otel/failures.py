@@ -1,0 +1,74 @@
+"""How a failure is recorded: the span's status, and the exception as a span event, a log event, or both."""
+
+import traceback
+from collections.abc import Mapping
+from typing import Final, Literal
+
+from opentelemetry._logs import Logger, SeverityNumber
+from opentelemetry.trace import Span, Status, StatusCode
+
+from rlm_otel import mapping
+from rlm_otel import semconv as sc
+from rlm_otel.content import Policy
+from rlm_otel.events import Failure, ModelCall
+from rlm_otel.otel.operations import Open
+from rlm_otel.values import Attributes
+
+_VARIABLE: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
+# The conventions have an event for client operations only; runs and tools get one of ours.
+_OPERATION_EXCEPTION_LOG: Final = "rlm.operation.exception"
+
+Signal = Literal["span", "logs", "both"]
+
+
+def exception_signal(environ: Mapping[str, str]) -> Signal:
+    """Where exceptions are to be recorded; without a logs destination it is always the span."""
+    signals: dict[str, Signal] = {"logs": "logs", "logs/dup": "both"}
+    return signals.get(environ.get(_VARIABLE, "").strip().lower(), "span")
+
+
+class Failures:
+    """Records failures: text as each signal's policy allows, exceptions where the environment wants them."""
+
+    def __init__(self, logger: Logger | None, signal: Signal, *, on_spans: Policy, on_events: Policy) -> None:
+        self._logger = logger if signal != "span" else None
+        self._as_span_events = self._logger is None or signal == "both"
+        self._on_spans = on_spans
+        self._on_events = on_events
+
+    def set_status(self, span: Span, failure: Failure) -> None:
+        """Marks the span as failed."""
+        span.set_status(Status(StatusCode.ERROR, _message(failure, self._on_spans)))
+
+    def record(self, operation: Open, failure: Failure, time_ns: int) -> None:
+        """Records the exception, in nanoseconds since 1970."""
+        if self._as_span_events and operation.span.is_recording():
+            operation.span.add_event(sc.EXCEPTION_EVENT, _exception(failure, self._on_spans), time_ns)
+        if self._logger is not None:
+            is_client = isinstance(operation.started.operation, ModelCall)
+            self._logger.emit(
+                timestamp=time_ns,
+                context=operation.context,
+                severity_number=SeverityNumber.WARN,
+                severity_text="WARN",
+                event_name=sc.EXCEPTION_LOG if is_client else _OPERATION_EXCEPTION_LOG,
+                attributes=_exception(failure, self._on_events),
+            )
+
+
+def _exception(failure: Failure, policy: Policy) -> Attributes:
+    attributes: Attributes = {sc.EXCEPTION_TYPE: failure.type}
+    message = _message(failure, policy)
+    if message is not None:
+        attributes[sc.EXCEPTION_MESSAGE] = message
+    if policy.captures and failure.exception is not None:
+        stacktrace = policy.text("".join(traceback.format_exception(failure.exception)))
+        if stacktrace is not None:
+            attributes[sc.EXCEPTION_STACKTRACE] = stacktrace
+    return attributes
+
+
+def _message(failure: Failure, policy: Policy) -> str | None:
+    """Its text; None where that would only repeat the type."""
+    text = mapping.failure_text(failure, policy)
+    return text if text != failure.type else None

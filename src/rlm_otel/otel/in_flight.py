@@ -1,0 +1,84 @@
+"""What is open now, read from the tables when metrics are collected: no call pays for it, and nothing drifts."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Final
+from weakref import WeakKeyDictionary, ref
+
+from opentelemetry.context import Context
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.trace import set_span_in_context
+
+from rlm_otel import semconv as sc
+from rlm_otel.clock import SYSTEM_CLOCK
+from rlm_otel.events import Link
+from rlm_otel.fence import failures
+from rlm_otel.otel.links import span_of
+from rlm_otel.otel.operations import Open, OpenOperations, Series
+
+# Beyond this the SDK folds series into one as well.
+_SERIES_LIMIT: Final = 2000
+
+_observers: Final[WeakKeyDictionary[Meter, "Observer"]] = WeakKeyDictionary()
+
+
+def observer_of(meter: Meter) -> "Observer":
+    """The one of this meter, for all callbacks: the SDK drops the functions of an instrument that exists already."""
+    observer = _observers.get(meter)
+    if observer is None:
+        observer = _observers[meter] = Observer()
+    return observer
+
+
+class Observer:
+    """Answers for the observable instruments of one meter, from the tables of all callbacks that record there."""
+
+    def __init__(self) -> None:
+        self._tables: list[ref[OpenOperations]] = []
+        self._seen: dict[Series, Link | None] = {}
+        """The latest call of each series. They go on as 0: a vanished series would show its last value for minutes."""
+
+    def watch(self, operations: OpenOperations) -> None:
+        """Includes a callback's table; it is not kept alive by this."""
+        self._tables = [table for table in self._tables if table() is not None] + [ref(operations)]
+
+    def see(self, series: Series, link: Link | None) -> None:
+        """Notes that a call of this series began, however short it will be."""
+        if series in self._seen or len(self._seen) < _SERIES_LIMIT:
+            self._seen[series] = link
+
+    def active(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """Model calls in flight; the exemplar is the latest one."""
+        latest = dict(self._seen)
+        counts = Counter(dict.fromkeys(latest, 0))
+        for series, call in self._open():
+            counts[series] += 1
+            latest.setdefault(series, call.link)
+        return [Observation(count, dict(series), _context(latest[series])) for series, count in counts.items()]
+
+    def oldest_active(self, _options: CallbackOptions) -> Iterable[Observation]:
+        """Seconds since the oldest model call in flight began; that one is the exemplar."""
+        now = SYSTEM_CLOCK.monotonic_ns()
+        oldest = {series: (0.0, link) for series, link in dict(self._seen).items()}
+        for series, call in self._open():
+            age = (now - call.started.monotonic_ns) / 1e9
+            if series not in oldest or age > oldest[series][0]:
+                oldest[series] = (age, call.link)
+        return [Observation(age, dict(series), _context(link)) for series, (age, link) in oldest.items()]
+
+    @staticmethod
+    def callback_failures(_options: CallbackOptions) -> Iterable[Observation]:
+        """What the fence has swallowed in this process."""
+        return [
+            Observation(count, {sc.RLM_CALLBACK: callback, sc.RLM_HOOK: hook})
+            for (callback, hook), count in failures().items()
+        ]
+
+    def _open(self) -> list[tuple[Series, Open]]:
+        tables = [table for watched in self._tables if (table := watched()) is not None]
+        calls = [call for table in tables for call in table.all()]
+        return [(call.series, call) for call in calls if call.series is not None]
+
+
+def _context(link: Link | None) -> Context | None:
+    return None if link is None else set_span_in_context(span_of(link), Context())

@@ -1,0 +1,198 @@
+"""Turns events into spans, measurements and log records, with the providers that were chosen at the first event."""
+
+import dataclasses
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from types import MappingProxyType
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.context import Context
+
+from rlm_otel import mapping, measuring
+from rlm_otel import semconv as sc
+from rlm_otel.clock import SYSTEM_CLOCK
+from rlm_otel.content import Policy
+from rlm_otel.events import Failure, Finished, Link, ModelCall, Retrying, Started
+from rlm_otel.fence import fence
+from rlm_otel.measuring import DeclaredLabels
+from rlm_otel.otel.context import UNCHANGED, is_suppressed, with_span
+from rlm_otel.otel.details import Details
+from rlm_otel.otel.failures import Failures, Signal
+from rlm_otel.otel.links import link_of, span_of
+from rlm_otel.otel.metrics import Metrics
+from rlm_otel.otel.operations import LIMIT, Open, OpenOperations, Series
+from rlm_otel.otel.scope import logger_of, meter_of, tracer_of
+from rlm_otel.telemetry import Telemetry
+
+_OWNER: Final = "OTelCallback"
+_NO_CONTEXT: Final = Context()
+
+
+class Recorder:
+    """The live part of an `OTelCallback`: what is open, and the tracer, instruments and logger to record with."""
+
+    def __init__(
+        self,
+        telemetry: Telemetry,
+        policy: Policy,
+        *,
+        labels: DeclaredLabels = MappingProxyType({}),
+        exceptions: Signal = "span",
+        limit: int = LIMIT,
+    ) -> None:
+        logger = logger_of(telemetry.logger_provider) if telemetry.logs != "none" else None
+        # What may be said in the logs need not be fit for the traces, and the other way round.
+        on_spans = policy if policy.on_spans else dataclasses.replace(policy, mode="none")
+        on_events = policy if policy.on_events else dataclasses.replace(policy, mode="none")
+        self.telemetry: Final = telemetry
+        self.operations: Final = OpenOperations(limit)
+        self._tracer = tracer_of(telemetry.tracer_provider)
+        self._metrics = Metrics(meter_of(telemetry.meter_provider))
+        self._metrics.observer.watch(self.operations)
+        self._failures = Failures(logger, exceptions, on_spans=on_spans, on_events=on_events)
+        self._details = Details(logger, on_events)
+        self._policy = on_spans
+        self._joined = telemetry.joined_traces
+        self._labels = labels
+        self._closed = False
+        telemetry.on_shutdown(self.close)
+
+    def open(self, started: Started) -> Open | None:
+        """Begins an operation, once; None where the caller's context asks for silence, or all is closed."""
+        known = self.operations.get(started.origin.id)
+        if known is not None or self._closed or is_suppressed(started.operation):
+            return known
+        operation = self._begin(started)
+        self._put(operation)
+        return operation
+
+    def retry(self, retrying: Retrying) -> None:
+        """Shows a failed attempt on its span and counts it."""
+        operation = self.operations.get(retrying.origin.id)
+        if operation is None:
+            return
+        operation.retried += 1
+        if operation.span.is_recording():
+            attributes = mapping.retry_attributes(retrying, self._policy)
+            operation.span.add_event(sc.RETRY_EVENT, attributes, retrying.time_ns)
+        self._metrics.record(measuring.retry_measurements(retrying, self._labels), operation.context)
+
+    def finish(self, finished: Finished) -> None:
+        """Ends the operation's span and records its measurements; one that is not open is ignored."""
+        operation = self.operations.pop(finished.origin.id)
+        if operation is None:
+            return
+        # Users' span processors run in here, and the SDK lets their exceptions through.
+        with fence(_OWNER, "end"):
+            self._end(operation, finished)
+        self._metrics.record(measuring.measurements(finished, self._labels, operation.retried), operation.context)
+
+    def current(self, link: Link) -> AbstractContextManager[None]:
+        """A block in which the span is current; private spans are never put into the application's context."""
+        if not self._joined:
+            return UNCHANGED
+        operation = self.operations.with_span(link.span_id)
+        return with_span(operation.span if operation is not None else span_of(link))
+
+    def annotate(self, link_or_id: Link | str, attributes: Mapping[str, str | bool | int | float]) -> None:
+        """Sets the user's attributes on an open span, texts redacted; where it is not open any more: nothing."""
+        if isinstance(link_or_id, Link):
+            operation = self.operations.with_span(link_or_id.span_id)
+        else:
+            operation = self.operations.get(link_or_id)
+        if operation is None or not operation.span.is_recording():
+            return
+        for name, value in attributes.items():
+            shown = self._policy.text(value) if isinstance(value, str) else value
+            if shown is not None:
+                operation.span.set_attribute(name, shown)
+
+    def close(self) -> None:
+        """Ends what is open as abandoned; what finishes later is ignored."""
+        self._closed = True
+        while (operation := self.operations.pop_oldest()) is not None:
+            _abandon(operation)
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _begin(self, started: Started) -> Open:
+        context, links = self._place(started)
+        attributes = mapping.start_attributes(started)
+        span = self._tracer.start_span(
+            mapping.span_name(started.operation, started.origin),
+            context,
+            trace.SpanKind.CLIENT if mapping.is_client(started.operation) else trace.SpanKind.INTERNAL,
+            attributes,
+            links,
+            started.time_ns,
+            record_exception=False,
+            set_status_on_exception=False,
+        )
+        if self._policy.captures and span.is_recording():
+            span.set_attributes(mapping.start_content(started, self._policy))
+        link = link_of(span, parent=trace.get_current_span(context))
+        series = self._series(started, link) if isinstance(started.operation, ModelCall) else None
+        return Open(started, span, link, trace.set_span_in_context(span, context), attributes, series)
+
+    def _place(self, started: Started) -> tuple[Context, tuple[trace.Link, ...]]:
+        """Under the parent operation's span, else (joined) the caller's, else (private) a root that links to it."""
+        parent = self.operations.get(started.origin.parent_id)
+        if parent is not None and parent.link is not None:
+            span = parent.span
+        elif started.parent is not None:
+            span = span_of(started.parent)
+        elif self._joined:
+            return otel_context.get_current(), ()
+        else:
+            caller = trace.get_current_span().get_span_context()
+            return _NO_CONTEXT, (trace.Link(caller),) if caller.is_valid else ()
+        return trace.set_span_in_context(span, None if self._joined else _NO_CONTEXT), ()
+
+    def _series(self, started: Started, link: Link | None) -> Series:
+        series = tuple(measuring.start_identity(started, self._labels).items())
+        self._metrics.observer.see(series, link)
+        return series
+
+    def _put(self, operation: Open) -> None:
+        oldest = self.operations.put(operation)
+        if oldest is not None:
+            _abandon(oldest)
+            self._metrics.drop("too_many_open")
+        if self._closed:  # since it was looked at first
+            self.close()
+
+    def _end(self, operation: Open, finished: Finished) -> None:
+        span, failure = operation.span, finished.failure
+        end_ns = operation.started.time_ns + round(finished.elapsed_s * 1e9)
+        recording = span.is_recording()
+        detailed = self._details.wanted(operation)
+        attributes = mapping.end_attributes(finished) if recording or detailed else {}
+        if recording:
+            span.set_attributes(attributes)
+            if self._policy.captures:
+                span.set_attributes(mapping.end_content(finished, self._policy))
+            if failure is not None:
+                self._failures.set_status(span, failure)
+        if failure is not None:
+            self._record_exception(operation, failure, end_ns)
+        if detailed:
+            self._details.emit(operation, finished, attributes, end_ns)
+        if recording:
+            span.end(end_ns)
+
+    def _record_exception(self, operation: Open, failure: Failure, end_ns: int) -> None:
+        if not operation.knows(failure):
+            self._failures.record(operation, failure, end_ns)
+        enclosing = self.operations.get(operation.started.origin.parent_id)
+        if enclosing is not None:
+            enclosing.note(failure)
+
+
+def _abandon(operation: Open) -> None:
+    """Ends the span of an operation whose end will not be seen."""
+    if operation.span.is_recording():
+        with fence(_OWNER, "end"):
+            operation.span.set_attribute(sc.RLM_OUTCOME, "abandoned")
+            operation.span.end(max(SYSTEM_CLOCK.wall_ns(), operation.started.time_ns))

@@ -1,0 +1,74 @@
+"""Why a call failed: an exception of the SDK, or any other, as a `Failure`."""
+
+import math
+import time
+from collections.abc import Callable
+from email.utils import parsedate_to_datetime
+
+from rlm_otel.events import Failure
+from rlm_otel.reader.fields import read, text
+from rlm_otel.reader.reply import header
+
+
+def read_failure(error: BaseException) -> Failure:
+    """What the exception tells; whatever it does not carry is None."""
+    response = read(error, "response")
+    headers = read(response, "headers")
+    return Failure(
+        type=error_type(error),
+        message=_message(error),
+        exception=error,
+        status=_status(read(error, "status_code")) or _status(read(response, "status_code")),
+        code=text(read(error, "code")),
+        request_id=text(read(error, "request_id")) or header(headers, "x-request-id"),
+        retry_after_s=retry_after(headers),
+    )
+
+
+def error_type(error: BaseException) -> str:
+    """The exception's class by its public name, such as `openai.RateLimitError`, `anyio.EndOfStream`, `ValueError`.
+
+    Private parts of the module's path are left out: they change from one version of a library to the next.
+    """
+    kind = type(error)
+    if kind.__module__ == "builtins":
+        return kind.__qualname__
+    first, *rest = kind.__module__.split(".")
+    return ".".join([first, *(part for part in rest if not part.startswith("_")), kind.__qualname__])
+
+
+def _message(error: BaseException) -> str:
+    said = text(read(error, "message"))
+    if said:
+        return said
+    try:
+        return str(error)
+    except (AttributeError, LookupError, TypeError, ValueError):  # a `__str__` that does not work is no reason to fail
+        return ""
+
+
+def _status(value: object) -> int | None:
+    return value if isinstance(value, int) and 100 <= value <= 599 else None
+
+
+def retry_after(headers: object, now: Callable[[], float] = time.time) -> float | None:
+    """Seconds that the server asks to wait for: `retry-after-ms`, or `retry-after` as a number or a date."""
+    wait_ms = _seconds(header(headers, "retry-after-ms"))
+    if wait_ms is not None:
+        return wait_ms / 1000
+    asked = header(headers, "retry-after")
+    wait = _seconds(asked)
+    if wait is not None or asked is None:
+        return wait
+    try:
+        return max(0.0, parsedate_to_datetime(asked).timestamp() - now())
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        found = float(value) if value else math.nan
+    except ValueError:
+        return None
+    return max(0.0, found) if math.isfinite(found) else None

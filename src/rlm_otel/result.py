@@ -1,0 +1,32 @@
+"""What a run came to."""
+
+from dataclasses import dataclass, field
+
+from rlm_otel.events import Cost, Outcome, Usage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """The outcome of `run()`; its `str()` is the answer. Usage and cost are those of the run and all its sub-runs."""
+
+    text: str = ""
+    outcome: Outcome = "completed"
+    usage: Usage | None = None
+    """None where no vendor counted tokens."""
+    cost: Cost | None = None
+    """None where no call could be priced; see `unpriced_calls`."""
+    unpriced_calls: int = 0
+    inference_calls: int = 0
+    """Model calls of this run itself."""
+    tool_calls: int = 0
+    finish_reasons: tuple[str | None, ...] = ()
+    """Of the last call, one a choice, in the vendor's words."""
+    elapsed_s: float = 0.0
+    run_id: str = ""
+    trace_id: str | None = None
+    """32 hex digits, to look the run up; None without an `OTelCallback`."""
+    messages: tuple[dict[str, object], ...] = field(default=(), repr=False)
+    """The whole conversation in the OpenAI API's words, the answer included: pass it to `run()` to go on."""
+
+    def __str__(self) -> str:
+        return self.text

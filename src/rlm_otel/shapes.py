@@ -1,0 +1,229 @@
+"""Messages, tools and tool texts as JSON in the shapes of the GenAI conventions, redacted and within a limit.
+
+Cuts happen inside the structure, so that what leaves always parses. Media never leave: an image or sound that came as
+base64 becomes `{"type": "uri", "modality": ..., "uri": "sha256:<hex of its bytes>"}`, URLs and file ids stay.
+"""
+
+import binascii
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
+
+from rlm_otel import semconv as sc
+from rlm_otel.content import REDACTED, Policy, Redactor, cut, encodable, names_a_secret
+from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_message, fitted_object, fitted_tools
+from rlm_otel.messages import Media, Message, Other, Part, Reasoning, Text, ToolDefinition, ToolRequest, ToolResponse
+
+_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
+_PART_TYPES: Final = frozenset(
+    {"text", "reasoning", "tool_call", "tool_call_response", "server_tool_call", "server_tool_call_response"}
+    | {"blob", "file", "uri", "compaction"}
+)
+_JSON_ATTRIBUTES: Final = frozenset(
+    {sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.TOOL_DEFINITIONS, sc.TOOL_CALL_ARGUMENTS, sc.TOOL_CALL_RESULT}
+)
+
+
+# What leaves -------------------------------------------------------------------------------------------------------
+
+
+def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
+    """A prompt as JSON, and how many of its messages had to be left out: the oldest, never the system prompt."""
+    if not messages:
+        return "[]", 0
+    room = policy.limit_chars - len("[]")
+    last = _message(messages[-1], policy.redactor)
+    system = _message(messages[0], policy.redactor) if _leads(messages) else None
+    reserved = 0
+    if system is not None:
+        wanted = len(dumps(system)) + len(",")
+        reserved = wanted if wanted + len(dumps(last)) <= room else min(wanted, room // 2)
+    kept = [fitted_message(last, room - reserved)]
+    left = room - reserved - len(kept[0])
+    middle = messages[1:-1] if system is not None else messages[:-1]
+    for message in reversed(middle):
+        text = dumps(_message(message, policy.redactor))
+        left -= len(text) + len(",")
+        if left < 0:
+            break
+        kept.append(text)
+    omitted = len(middle) - (len(kept) - 1)
+    if system is not None:
+        kept.append(fitted_message(system, room - len(kept[0]) - 1 if omitted == len(middle) else reserved))
+    return encodable(f"[{','.join(reversed(kept))}]"), omitted
+
+
+def reply_json(messages: Sequence[Message], policy: Policy) -> str:
+    """A reply as JSON, one message a choice; each may fill its share of the limit."""
+    room = (policy.limit_chars - len("[]")) // max(len(messages), 1) - len(",")
+    texts = [fitted_message(_message(message, policy.redactor), room) for message in messages]
+    return encodable(f"[{','.join(texts)}]")
+
+
+def tools_json(tools: Sequence[ToolDefinition], policy: Policy) -> str:
+    """The tools offered, as JSON; where they are too many, descriptions are cut first, then the last ones go."""
+    shapes: list[Json] = [shape for tool in tools if (shape := _tool(tool, policy.redactor)) is not None]
+    return encodable(fitted_tools(shapes, policy.limit_chars))
+
+
+def value_json(text: str, policy: Policy) -> str | None:
+    """A tool's arguments or result as a JSON object: the text's own, else `{"value": ...}`; None if redacted away."""
+    for value in _value(text, policy.redactor):
+        # The conventions want an object here, and a tool may answer with a word.
+        shape: Shape = value if isinstance(value, dict) else {"value": value}
+        return encodable(fitted_object(shape, policy.limit_chars))
+    return None
+
+
+def structured(attributes: Mapping[str, object]) -> dict[str, object]:
+    """The attributes with content as structures instead of JSON strings: what log events carry."""
+    return {
+        name: json.loads(value) if name in _JSON_ATTRIBUTES and isinstance(value, str) else value
+        for name, value in attributes.items()
+    }
+
+
+# Shapes ------------------------------------------------------------------------------------------------------------
+
+
+def _leads(messages: Sequence[Message]) -> bool:
+    return len(messages) > 1 and messages[0].role in ("system", "developer")
+
+
+def _message(message: Message, redactor: Redactor) -> Shape:
+    role = message.role if message.role in _ROLES else cut(redactor(message.role) or REDACTED, SHORTEST)
+    parts: list[Json] = [kept for part in message.parts if (kept := _part(part, redactor)) is not None]
+    shape: Shape = {"role": role, "parts": parts}
+    if message.name is not None and (name := redactor(message.name)) is not None:
+        shape["name"] = cut(name, SHORTEST)
+    return shape
+
+
+def _part(part: Part, redactor: Redactor) -> Shape | None:
+    match part:
+        case Text(content):
+            text = redactor(content)
+            return None if text is None else {"type": "text", "content": text}
+        case Reasoning(content):
+            text = redactor(content)
+            return None if text is None else {"type": "reasoning", "content": text}
+        case ToolRequest():
+            return _tool_request(part, redactor)
+        case ToolResponse(content, call_id):
+            for response in _value(content, redactor):
+                return {"type": "tool_call_response", **_id(call_id), "response": response}
+            return None
+        case Media():
+            return _media(part, redactor)
+        case Other(kind):
+            # A vendor's type that the conventions use for another shape would not validate.
+            return {"type": cut(f"other.{kind}" if kind in _PART_TYPES else kind or "other", SHORTEST)}
+
+
+def _id(call_id: str | None) -> Shape:
+    return {} if call_id is None else {"id": call_id}
+
+
+def _tool_request(part: ToolRequest, redactor: Redactor) -> Shape | None:
+    name = redactor(part.name)
+    if name is None:
+        return None
+    shape: Shape = {"type": "tool_call", **_id(part.call_id), "name": name}
+    for arguments in _value(part.arguments, redactor) if part.arguments else ():
+        shape["arguments"] = arguments
+    return shape
+
+
+def _tool(tool: ToolDefinition, redactor: Redactor) -> Shape | None:
+    name = redactor(tool.name)
+    if name is None:
+        return None
+    shape: Shape = {"type": tool.type, "name": name}
+    if tool.description is not None and (description := redactor(tool.description)) is not None:
+        shape["description"] = description
+    return shape
+
+
+def _media(part: Media, redactor: Redactor) -> Shape | None:
+    mime_type, source = part.mime_type, part.source
+    if part.held_as == "file":
+        shape: Shape = {"type": "file", "modality": part.modality, "file_id": source}
+    elif part.held_as == "blob" or source[:5].lower() == "data:":
+        head, comma, payload = source.partition(",")
+        if comma and head[:5].lower() == "data:":
+            mime_type = mime_type or head[5:].partition(";")[0] or None
+            source = payload
+        shape = {"type": "uri", "modality": part.modality, "uri": f"sha256:{_sha256(source)}"}
+    else:
+        uri = redactor(source)
+        if uri is None:
+            return None
+        shape = {"type": "uri", "modality": part.modality, "uri": uri}
+    return shape if mime_type is None else {**shape, "mime_type": mime_type}
+
+
+def _sha256(base64: str) -> str:
+    try:
+        held = binascii.a2b_base64(base64)
+    except ValueError:  # not base64 after all: the text itself is what we can name
+        held = base64.encode("utf-8", "surrogatepass")
+    return hashlib.sha256(held).hexdigest()
+
+
+# Redaction inside JSON ---------------------------------------------------------------------------------------------
+
+
+def _value(text: str, redactor: Redactor) -> tuple[Json, ...]:
+    """The text's value, redacted: a tuple of one, or an empty one if it must not leave."""
+    try:
+        return _redacted(_parsed(text), redactor)
+    except RecursionError:
+        return _redacted(text, redactor)
+
+
+def _parsed(text: str) -> Json:
+    if text.lstrip()[:1] not in ("{", "["):
+        return text
+    try:
+        value: Json = json.loads(text, parse_constant=_finite, parse_float=_finite)
+    except ValueError:
+        return text
+    return value
+
+
+def _finite(number: str) -> float:
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError("JSON has no infinity and no NaN")
+    return value
+
+
+def _redacted(value: Json, redactor: Redactor) -> tuple[Json, ...]:
+    match value:
+        case bool() | None:
+            return (value,)
+        case str():
+            text = redactor(value)
+            return () if text is None else (text,)
+        case list():
+            return ([kept for item in value for kept in _redacted(item, redactor)],)
+        case dict():
+            return ({name: kept for key, item in value.items() for name, kept in _redacted_pair(key, item, redactor)},)
+        case _ if redactor.hooked:  # a card number may well be a JSON number
+            text = redactor(str(value))
+            return (value,) if text == str(value) else () if text is None else (text,)
+        case _:
+            return (value,)
+
+
+def _redacted_pair(key: str, item: Json, redactor: Redactor) -> Iterator[tuple[str, Json]]:
+    name = redactor(key)
+    if name is None:
+        return
+    if item and names_a_secret(key):
+        yield name, REDACTED
+    else:
+        for kept in _redacted(item, redactor):
+            yield name, kept

@@ -1,0 +1,251 @@
+"""What `stream()` and `astream()` return: the answer piece by piece, in an object that knows how it was left."""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from rlm_otel import reaper
+from rlm_otel.conversation import Conversation, Steps, adrive, drive
+from rlm_otel.effects import Effect, Reading
+from rlm_otel.emitter import Emitter
+from rlm_otel.errors import Leave
+from rlm_otel.result import Result
+
+Start = Callable[[], tuple[Conversation, Emitter]]
+
+_ending: set[asyncio.Task[Result]] = set()
+"""Tasks that end abandoned runs: an event loop itself holds its tasks only weakly."""
+
+
+class RunStream:
+    """A run whose answer is read with `for` (of `stream()`) or `async for` (of `astream()`).
+
+    It starts at first use: entering its `with` or asking for the first piece; one that was never used makes no request.
+    Read to its end it is `completed`; left early by `close()` or out of its `with` it is `closed`; by an exception in
+    the `with`, `failed` with that exception; dropped without a word, `abandoned`. Raises what the run raises.
+    """
+
+    def __init__(self, start: Start, *, is_async: bool) -> None:
+        self._start = start
+        self._is_async = is_async
+        self._conversation: Conversation | None = None
+        self._emitter: Emitter | None = None
+        self._steps: Steps | None = None
+        self._reading: Reading | None = None
+        self._finalizer: weakref.finalize[..., RunStream] | None = None
+        self._done = False
+
+    @property
+    def result(self) -> Result | None:
+        """What the run came to, once it ended; whatever had come, where it was left early."""
+        return self._conversation.result() if self._conversation is not None and self._done else None
+
+    # Sync ------------------------------------------------------------
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> str:
+        if self._reading is None:
+            self._advance()
+        while self._reading is not None:
+            try:
+                text = self._reading.pull()
+            except BaseException as error:  # noqa: BLE001 - raised in the steps, which raise it again
+                self._advance(error)
+                continue
+            if text is not None:
+                return text
+            self._advance()
+        raise StopIteration
+
+    def __enter__(self) -> Self:
+        if self._reading is None:
+            self._advance()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave(error)
+
+    def close(self) -> None:
+        """Ends the run where it is; nothing happens the second time."""
+        self._leave(None)
+
+    def _leave(self, error: BaseException | None) -> None:
+        steps = self._left()
+        if steps is None:
+            return
+        try:
+            drive(steps, _reason(error))
+        except BaseException as raised:
+            if not _is_the_leave(raised, error):
+                raise
+        finally:
+            self._end()
+
+    def _advance(self, error: BaseException | None = None) -> None:
+        """Goes on to the next stream of text, or to the end of the run."""
+        steps = self._running(is_async=False)
+        answer: object = None
+        while (effect := self._step(steps, answer, error)) is not None:
+            answer, error = None, None
+            try:
+                answer = effect.perform()
+            except BaseException as raised:  # noqa: BLE001 - raised in the steps, which raise it again
+                error = raised
+
+    # Async ------------------------------------------------------------
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        if self._reading is None:
+            await self._aadvance()
+        while self._reading is not None:
+            try:
+                text = await self._reading.apull()
+            except BaseException as error:  # noqa: BLE001 - raised in the steps, which raise it again
+                await self._aadvance(error)
+                continue
+            if text is not None:
+                return text
+            await self._aadvance()
+        raise StopAsyncIteration
+
+    async def __aenter__(self) -> Self:
+        if self._reading is None:
+            await self._aadvance()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._aleave(error)
+
+    async def aclose(self) -> None:
+        """Ends the run where it is; nothing happens the second time."""
+        await self._aleave(None)
+
+    async def _aleave(self, error: BaseException | None) -> None:
+        steps = self._left()
+        if steps is None:
+            return
+        try:
+            await adrive(steps, _reason(error))
+        except BaseException as raised:
+            if not _is_the_leave(raised, error):
+                raise
+        finally:
+            self._end()
+            await self._drain()
+
+    async def _aadvance(self, error: BaseException | None = None) -> None:
+        steps = self._running(is_async=True)
+        answer: object = None
+        try:
+            while (effect := self._step(steps, answer, error)) is not None:
+                answer, error = None, None
+                try:
+                    answer = await effect.aperform()
+                except BaseException as raised:  # noqa: BLE001 - raised in the steps, which raise it again
+                    error = raised
+        finally:
+            if self._done:
+                await self._drain()
+
+    async def _drain(self) -> None:
+        if self._emitter is not None and self._emitter.async_hooks is not None:
+            await self._emitter.async_hooks.drain()
+
+    # Both ------------------------------------------------------------
+
+    def _running(self, *, is_async: bool) -> Steps:
+        """The steps, started at first use."""
+        if is_async is not self._is_async:
+            name, word = ("astream", "async ") if self._is_async else ("stream", "")
+            msg = f"this stream was made by {name}(): read it with {word}for or {word}with"
+            raise TypeError(msg)
+        if self._steps is None and not self._done:
+            self._conversation, self._emitter = self._start()
+            self._steps = self._conversation.steps()
+            reaper.start()
+            loop = asyncio.get_running_loop() if is_async else None
+            self._finalizer = weakref.finalize(self, reaper.put, partial(_abandon, self._steps, loop))
+            self._finalizer.atexit = False  # at exit open spans end as abandoned with their callback
+        return self._steps or _nothing()
+
+    def _step(self, steps: Steps, answer: object, error: BaseException | None) -> Effect | None:
+        """The next thing to do; None where the consumer's turn has come, or the end."""
+        self._reading = None
+        if self._done:
+            return None
+        try:
+            effect = steps.send(answer) if error is None else steps.throw(error)
+        except StopIteration:
+            self._end()
+            return None
+        except BaseException:
+            self._end()
+            raise
+        if isinstance(effect, Reading) and effect.shown:
+            self._reading = effect
+            return None
+        return effect
+
+    def _left(self) -> Steps | None:
+        """The steps of a run that is to be left early; None where there is nothing left to end."""
+        steps, self._reading = self._steps, None
+        if self._done or steps is None:
+            self._done = True
+            return None
+        return steps
+
+    def _end(self) -> None:
+        self._done = True
+        self._reading = None
+        if self._finalizer is not None:
+            self._finalizer.detach()
+
+
+def _reason(error: BaseException | None) -> Leave:
+    return Leave("closed") if error is None or isinstance(error, GeneratorExit) else Leave("failed", error)
+
+
+def _is_the_leave(raised: BaseException, error: BaseException | None) -> bool:
+    return isinstance(raised, Leave) or raised is error
+
+
+def _abandon(steps: Steps, loop: asyncio.AbstractEventLoop | None) -> None:
+    """Ends a dropped run, in the reaper's thread or, where its event loop still runs, there."""
+    if loop is not None and loop.is_running():
+        loop.call_soon_threadsafe(_abandon_in_loop, steps)
+        return
+    try:
+        drive(steps, Leave("abandoned")) if loop is None else steps.throw(Leave("abandoned"))
+    except Leave:
+        pass
+
+
+def _abandon_in_loop(steps: Steps) -> None:
+    task = asyncio.ensure_future(_aabandon(steps))
+    _ending.add(task)
+    task.add_done_callback(_ending.discard)
+
+
+async def _aabandon(steps: Steps) -> Result:
+    try:
+        return await adrive(steps, Leave("abandoned"))
+    except Leave:
+        return Result(outcome="abandoned")
+
+
+def _nothing() -> Steps:
+    """The steps of a stream that was closed before its first use."""
+    yield from ()
+    return Result()

@@ -1,0 +1,61 @@
+"""How an operation ended, as pure functions: its outcome, its price, and the sums of a run."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from rlm_otel.errors import Leave, LimitReached, StopRun
+from rlm_otel.events import Cost, Failure, ModelCall, Operation, Outcome, Reply, RunResult, ToolCall, Unpriced, Usage
+from rlm_otel.prices import PriceList
+from rlm_otel.reader import read_failure
+
+
+class Child(NamedTuple):
+    """What an ended operation adds to the sums of its run."""
+
+    kind: type[Operation]
+    usage: Usage | None
+    cost: Cost | Unpriced | None
+    unpriced_calls: int
+
+
+def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome, Failure | None]:
+    """The outcome by the exception that leaves, or by the failure that was noted and does not."""
+    if isinstance(error, Leave):
+        if error.error is None:
+            return error.outcome, None
+        error = error.error
+    if error is None:
+        return ("completed", None) if noted is None else ("failed", noted)
+    if isinstance(error, GeneratorExit) or (isinstance(error, StopRun) and not isinstance(error, LimitReached)):
+        return "closed", None
+    return "failed" if isinstance(error, Exception) else "cancelled", read_failure(error)
+
+
+def price(
+    prices: PriceList, call: ModelCall, reply: Reply, usage: Usage | None, reported_usd: float | None
+) -> Cost | Unpriced:
+    """What a model call cost: the vendor's own word for it, else by the price list and the model that answered."""
+    if reported_usd is not None:
+        return Cost(reported_usd, "provider")
+    return prices.cost(call.provider, reply.model or call.model, usage, reply.service_tier, requested=call.model)
+
+
+def total(children: Sequence[Child], result: RunResult) -> tuple[Usage | None, Cost | None, RunResult]:
+    """A run's usage and cost, those of its sub-runs included, and its result with its own calls counted."""
+    usage: Usage | None = None
+    costs: list[Cost] = []
+    unpriced = 0
+    for child in children:
+        if child.usage is not None:
+            usage = child.usage + (usage or Usage())
+        if isinstance(child.cost, Cost):
+            costs.append(child.cost)
+        unpriced += child.unpriced_calls + isinstance(child.cost, Unpriced)
+    kinds = [child.kind for child in children]
+    by_vendor = all(cost.source == "provider" for cost in costs)
+    counted = dataclasses.replace(
+        result, inference_calls=kinds.count(ModelCall), tool_calls=kinds.count(ToolCall), unpriced_calls=unpriced
+    )
+    cost = Cost(sum(cost.usd for cost in costs), "provider" if by_vendor else "local") if costs else None
+    return usage, cost, counted

@@ -1,0 +1,95 @@
+"""Plain functions as tools: their schema from the signature, their arguments checked before they are called."""
+
+import inspect
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel, ConfigDict, create_model
+
+from rlm_otel.messages import ToolDefinition
+
+INJECTED: Final = "llm_query"
+"""A parameter of this name is not shown to the model: it is given a function that makes a sub-call of the run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """One tool, ready to be offered and called."""
+
+    name: str
+    description: str | None
+    function: Callable[..., Any]
+    arguments: type[BaseModel]
+    is_async: bool
+    wants_query: bool
+
+    @property
+    def definition(self) -> ToolDefinition:
+        """What telemetry says of it."""
+        return ToolDefinition(self.name, description=self.description)
+
+    def schema(self) -> dict[str, object]:
+        """The tool in the OpenAI API's words."""
+        function: dict[str, object] = {"name": self.name, "parameters": self.arguments.model_json_schema()}
+        if self.description:
+            function["description"] = self.description
+        return {"type": "function", "function": function}
+
+    def read(self, arguments: str) -> dict[str, Any]:
+        """A model's JSON text as keyword arguments; raises pydantic.ValidationError, whose text a model understands."""
+        checked = self.arguments.model_validate_json(arguments or "{}")
+        return {name: getattr(checked, name) for name in type(checked).model_fields}
+
+
+def make_tools(functions: Iterable[Callable[..., Any]]) -> dict[str, Tool]:
+    """Tools by name. Raises TypeError or ValueError for what cannot be one, naming the function."""
+    tools: dict[str, Tool] = {}
+    for function in functions:
+        tool = make_tool(function)
+        if tool.name in tools:
+            msg = f"two tools are named {tool.name!r}; give one of the functions another name"
+            raise ValueError(msg)
+        tools[tool.name] = tool
+    return tools
+
+
+def make_tool(function: Callable[..., Any]) -> Tool:
+    """A tool of one function; the first paragraph of its docstring is the description."""
+    name = getattr(function, "__name__", None)
+    if name is None or name == "<lambda>" or isinstance(function, type):
+        msg = f"tools must be named functions, got {function!r}; write def name(...): with a docstring"
+        raise TypeError(msg)
+    fields: dict[str, Any] = {}
+    parameters = inspect.signature(function, eval_str=True).parameters
+    for parameter in parameters.values():
+        if parameter.name == INJECTED:
+            continue
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD, parameter.POSITIONAL_ONLY):
+            msg = f"tool {name}: parameter {parameter} cannot be filled by a model; name each parameter instead"
+            raise TypeError(msg)
+        annotation = str if parameter.annotation is parameter.empty else parameter.annotation
+        fields[parameter.name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
+    return Tool(
+        name=name,
+        description=(inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ").strip() or None,
+        function=function,
+        arguments=create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields),
+        is_async=inspect.iscoroutinefunction(function),
+        wants_query=INJECTED in parameters,
+    )
+
+
+def text_of(value: object) -> str:
+    """What a tool returned, as the text that the model is shown: text as it is, the rest as JSON where it can be."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    if value is None or isinstance(value, bool | int | float | list | tuple | Mapping):
+        try:
+            return json.dumps(value, ensure_ascii=False)
+        except (TypeError, ValueError):
+            return str(value)
+    return str(value)

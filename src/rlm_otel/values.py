@@ -1,0 +1,33 @@
+"""Attribute values as OTLP can carry them: one that it cannot would cost the exporter its whole batch."""
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from rlm_otel.content import encodable
+
+Value = str | bool | int | float | tuple[str, ...]
+Attributes = dict[str, Value]
+Pairs = Iterator[tuple[str, Value | None]]
+"""Names with their values; what is not known is None."""
+
+_INT64: Final = range(-(2**63), 2**63)
+
+
+def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
+    """The pairs that have a value, lone surrogates replaced and numbers beyond 64 bits left out."""
+    return {name: carried for name, value in pairs if value is not None and (carried := _carried(value)) is not None}
+
+
+def _carried(value: Value) -> Value | None:
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, tuple):
+        return tuple(map(encodable, value))
+    if isinstance(value, int) and value not in _INT64:
+        return None
+    return value
+
+
+def double(number: float | None) -> float | None:
+    """The number as a float: an int that a caller gave would make the attribute's type vary."""
+    return None if number is None else float(number)
