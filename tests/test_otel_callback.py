@@ -223,6 +223,30 @@ def test_content_of_an_unsampled_span_is_not_even_read() -> None:
     assert not rig.link("a").sampled
 
 
+def test_a_redaction_hook_that_raises_loses_no_span() -> None:
+    """Fail-closed: the text is dropped, the span ends all the same."""
+
+    def redact(text: str) -> str:
+        raise ValueError("boom")
+
+    rig = make_rig(content="span", redact=redact)
+    rig.end(finished(rig.begin(CHAT, "a")))
+    assert "Как дела" not in str(rig.spans["chat gpt-4o"].attributes)
+
+
+def test_a_given_provider_is_joined_at_the_first_event() -> None:
+    """`tracer_provider=` alone: spans go there, and into the application's context."""
+    rig = make_rig()
+    callback = OTelCallback(tracer_provider=rig.telemetry.tracer_provider)
+    start = started(CHAT, "a")
+    link = callback.begin(start)
+    assert link is not None
+    with callback.current(link):
+        assert trace.format_span_id(trace.get_current_span().get_span_context().span_id) == link.span_id
+    callback.on_event(finished(start))
+    assert list(rig.spans) == ["chat gpt-4o"]
+
+
 def test_a_subclass_need_not_call_super() -> None:
     """A subclass without `super().__init__()` works with the defaults."""
 
@@ -234,8 +258,7 @@ def test_a_subclass_need_not_call_super() -> None:
     mine._options = rig.callback._options
     mine.on_event(start := started(CHAT, "a"))
     mine.on_event(finished(start))
-    assert list(rig.spans) == ["chat gpt-4o"]
-    assert (mine.prices, mine.chunk_times, mine.flush()) == (None, False, True)
+    assert (list(rig.spans), mine.prices, mine.chunk_times) == (["chat gpt-4o"], None, False)
 
 
 @pytest.mark.parametrize("joined", [True, False])

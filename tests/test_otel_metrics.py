@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from opentelemetry import trace
+from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from rlm_otel.content import Policy
@@ -32,8 +33,8 @@ def test_every_point_of_a_call_links_to_its_span(joined: bool) -> None:
     rig = make_rig(joined=joined)
     rig.end(finished(rig.begin(CHAT, "a"), cost=Cost(0.1, "local")))
     own = rig.spans["chat gpt-4o"].context
-    points = rig.all_points()
-    assert len(points) == 9
+    points = [(name, point) for name, point in rig.all_points() if name != "rlm.callback.failures"]
+    assert len(points) == 10
     for name, point in points:
         assert (name, [(e.trace_id, e.span_id) for e in point.exemplars]) == (name, [(own.trace_id, own.span_id)])
 
@@ -158,3 +159,18 @@ def test_the_table_of_open_operations_is_bounded() -> None:
     for start in starts:
         recorder.finish(finished(start))
     assert len(rig.exporter.get_finished_spans()) == 4
+
+
+def test_an_operation_that_begins_during_shutdown_is_abandoned_too() -> None:
+    """Shutdown while a span is being made: it does not stay open behind the closed table."""
+    rig = make_rig()
+
+    class ShutsDown(SpanProcessor):
+        def on_start(self, span: Span, parent_context: object = None) -> None:
+            rig.callback.shutdown()
+
+    assert isinstance(rig.telemetry.tracer_provider, TracerProvider)
+    rig.telemetry.tracer_provider.add_span_processor(ShutsDown())
+    rig.callback.begin(started(CHAT, "a"))
+    assert [(s.attributes or {})["rlm.outcome"] for s in rig.spans.values()] == ["abandoned"]
+    assert active(rig) == [(IDENTITY, 0)]

@@ -6,9 +6,9 @@ import pytest
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import StatusCode
 
-from rlm_otel.events import Failure, Retrying
+from rlm_otel.events import Failure, Retrying, Started
 from tests.conformance import violations
-from tests.otel_events import CHAT, RUN, T0, TOOL, Rig, failed, finished, make_rig
+from tests.otel_events import CHAT, RUN, T0, TOOL, Rig, failed, failure, finished, make_rig
 
 OPT_IN = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 
@@ -135,23 +135,31 @@ def test_without_a_logs_destination_exceptions_stay_on_the_span() -> None:
     assert len(rig.spans["chat gpt-4o"].events) == 1
 
 
+def retry_of(start: Started) -> Retrying:
+    """Its first attempt got a 429 and will be repeated."""
+    why = Failure(type="openai.RateLimitError", message="тайна", status=429, request_id="req_1", retry_after_s=2.0)
+    return Retrying(
+        origin=start.origin,
+        time_ns=T0 + 7,
+        monotonic_ns=7,
+        operation=start.operation,
+        attempt=1,
+        max_attempts=2,
+        failure=why,
+        delay_s=2.0,
+    )
+
+
+def attempts(rig: Rig) -> dict[str | None, int]:
+    """`rlm.client.attempts` by `error.type`."""
+    return {point.attributes.get("error.type"): point.value for point in rig.points("rlm.client.attempts")}
+
+
 def test_a_failed_attempt_is_a_span_event_and_counted() -> None:
     """A retry shows on the span at its time; attempts are counted with and without error, the operation once."""
     rig = make_rig()
     chat = rig.begin(CHAT, "a")
-    why = Failure(type="openai.RateLimitError", message="тайна", status=429, request_id="req_1", retry_after_s=2.0)
-    rig.callback.on_event(
-        Retrying(
-            origin=chat.origin,
-            time_ns=T0 + 7,
-            monotonic_ns=7,
-            operation=CHAT,
-            attempt=1,
-            max_attempts=2,
-            failure=why,
-            delay_s=2.0,
-        )
-    )
+    rig.callback.on_event(retry_of(chat))
     rig.end(finished(chat, attempts=2))
     (event,) = rig.spans["chat gpt-4o"].events
     assert (event.name, event.timestamp, dict(event.attributes or {})) == (
@@ -167,9 +175,17 @@ def test_a_failed_attempt_is_a_span_event_and_counted() -> None:
             "rlm.retry.delay": 2.0,
         },
     )
-    attempts = {p.attributes.get("error.type"): p.value for p in rig.points("rlm.client.attempts")}
-    assert attempts == {"openai.RateLimitError": 1, None: 1}
+    assert attempts(rig) == {"openai.RateLimitError": 1, None: 1}
     assert [p.value for p in rig.points("rlm.client.operations")] == [1]
+
+
+def test_a_call_cancelled_while_it_waits_to_retry_had_no_further_attempt() -> None:
+    """The one attempt was counted as retried, and is not counted again at the end."""
+    rig = make_rig()
+    chat = rig.begin(CHAT, "a")
+    rig.callback.on_event(retry_of(chat))
+    rig.end(finished(chat, outcome="cancelled", failure=failure(KeyboardInterrupt()), attempts=1))
+    assert attempts(rig) == {"openai.RateLimitError": 1}
 
 
 # Content -----------------------------------------------------------------------------------------------------------

@@ -48,6 +48,8 @@ class Conversation:
     def __init__(self, task: Task, emitter: Emitter, parent: Bracket | None, connect: Connect) -> None:
         self._task = task
         self._connect = connect
+        self.open_stream: Any = None
+        """The SDK's stream that is being read: whoever ends a dropped run closes it."""
         self._messages = list(task.messages)
         self._seen: tuple[Message, ...] = read_messages(task.messages)
         self._request = read_request(task.request)
@@ -152,15 +154,18 @@ class Conversation:
 
     def _read(self, call: Bracket, stream: Any, headers: object) -> Generator[Effect, Any, None]:
         reading = Reading(call, stream, headers, shown=self._task.shown)
+        self.open_stream = stream
         try:
             yield reading
+            self.open_stream = None
             if not reading.reader.complete():
                 msg = "the stream ended without a finish reason: the answer is incomplete"
                 raise TornStream(msg)
         except Leave as leave:
-            # Where the consumer raised, its exception is the one to be seen; where it only closed, this one is.
-            with suppress(Exception) if leave.error or leave.outcome == "abandoned" else nullcontext():
-                yield Close(stream)
+            if leave.outcome != "abandoned":
+                # Where the consumer raised, its exception is the one to be seen; where it only closed, this one is.
+                with suppress(Exception) if leave.error else nullcontext():
+                    yield Close(stream)
             raise
         finally:
             call.result, call.usage = reading.reader.result()

@@ -103,6 +103,8 @@ class Emitter:
         self.tell(event)
         began = time.monotonic()
         payload = hooks.retry_payload(event)
+        if self.async_hooks is not None:
+            await self.async_hooks.drain()  # the call's own start hooks come first
         stop: StopRun | None = None
         for planned, hook in self._hooked["on_retry"]:
             if any(planned.callback is other for other in running_hooks.get()):

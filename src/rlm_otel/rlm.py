@@ -28,7 +28,7 @@ DEFAULT_RETRIES = 2
 class RLM:
     """Runs prompts on a model and tells callbacks what happens; made by `RLM.from_openai`, for many threads at once.
 
-    `callbacks` is a list that may be changed between runs. Without any, a run inside another run tells the outer one's.
+    Use it in a `with` (or `async with`) to have its connections closed. `callbacks` is a list that may be changed between runs. Without any, a run inside another run tells the outer one's.
     """
 
     def __init__(
@@ -162,6 +162,18 @@ class RLM:
             return self._conversation(emitter, parent, prompt, request, stream=True), emitter
 
         return RunStream(start, is_async=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
 
     def close(self) -> None:
         """Closes the connections of the sync client that was built here."""

@@ -3,6 +3,7 @@
 import asyncio
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -15,9 +16,6 @@ from rlm_otel.errors import Leave
 from rlm_otel.result import Result
 
 Start = Callable[[], tuple[Conversation, Emitter]]
-
-_ending: set[asyncio.Task[Result]] = set()
-"""Tasks that end abandoned runs: an event loop itself holds its tasks only weakly."""
 
 
 class RunStream:
@@ -176,7 +174,8 @@ class RunStream:
             self._steps = self._conversation.steps()
             reaper.start()
             loop = asyncio.get_running_loop() if is_async else None
-            self._finalizer = weakref.finalize(self, reaper.put, partial(_abandon, self._steps, loop))
+            end = partial(_abandon, self._conversation, self._steps, loop)
+            self._finalizer = weakref.finalize(self, reaper.put, end)
             self._finalizer.atexit = False  # at exit open spans end as abandoned with their callback
         return self._steps or _nothing()
 
@@ -221,28 +220,17 @@ def _is_the_leave(raised: BaseException, error: BaseException | None) -> bool:
     return isinstance(raised, Leave) or raised is error
 
 
-def _abandon(steps: Steps, loop: asyncio.AbstractEventLoop | None) -> None:
-    """Ends a dropped run, in the reaper's thread or, where its event loop still runs, there."""
-    if loop is not None and loop.is_running():
-        loop.call_soon_threadsafe(_abandon_in_loop, steps)
+def _abandon(conversation: Conversation, steps: Steps, loop: asyncio.AbstractEventLoop | None) -> None:
+    """Ends a dropped run, in the reaper's thread, and then gives its connection back."""
+    with suppress(Leave):
+        steps.throw(Leave("abandoned"))
+    stream = conversation.open_stream
+    if stream is None:
         return
-    try:
-        drive(steps, Leave("abandoned")) if loop is None else steps.throw(Leave("abandoned"))
-    except Leave:
-        pass
-
-
-def _abandon_in_loop(steps: Steps) -> None:
-    task = asyncio.ensure_future(_aabandon(steps))
-    _ending.add(task)
-    task.add_done_callback(_ending.discard)
-
-
-async def _aabandon(steps: Steps) -> Result:
-    try:
-        return await adrive(steps, Leave("abandoned"))
-    except Leave:
-        return Result(outcome="abandoned")
+    if loop is None:
+        stream.close()
+    elif loop.is_running():
+        asyncio.run_coroutine_threadsafe(stream.close(), loop)
 
 
 def _nothing() -> Steps:

@@ -220,14 +220,8 @@ def _global_providers() -> "Providers":
 
 
 def _real(provider: P | None) -> P | None:
-    """The provider, unless it is one of the API's own classes: those stand in for a real one or do nothing."""
-    from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
-
-    if isinstance(provider, ProxyTracerProvider):
-        now = get_tracer_provider()  # a stand-in taken early hands on to what is global by now
-        return None if isinstance(now, ProxyTracerProvider) else _real(now)  # type: ignore[return-value]  # both trace
-    module = type(provider).__module__
-    return None if module.startswith(_API) else provider
+    """The provider, unless it is one of the API's own classes: those stand in for the global one, or do nothing."""
+    return None if type(provider).__module__.startswith(_API) else provider
 
 
 def _make_global(telemetry: Telemetry) -> bool:

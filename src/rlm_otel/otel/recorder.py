@@ -84,9 +84,10 @@ class Recorder:
         operation = self.operations.pop(finished.origin.id)
         if operation is None:
             return
-        # Users' span processors run in here, and the SDK lets their exceptions through.
-        with fence(_OWNER, "end"):
-            self._end(operation, finished)
+        end_ns = operation.started.time_ns + round(finished.elapsed_s * 1e9)
+        with fence(_OWNER, "describe"):
+            self._describe(operation, finished, end_ns)
+        _end(operation, end_ns)
         self._metrics.record(measuring.measurements(finished, self._labels, operation.retried), operation.context)
 
     def current(self, link: Link) -> AbstractContextManager[None]:
@@ -131,7 +132,8 @@ class Recorder:
             set_status_on_exception=False,
         )
         if self._policy.captures and span.is_recording():
-            span.set_attributes(mapping.start_content(started, self._policy))
+            with fence(_OWNER, "describe"):
+                span.set_attributes(mapping.start_content(started, self._policy))
         link = link_of(span, parent=trace.get_current_span(context))
         series = self._series(started, link) if isinstance(started.operation, ModelCall) else None
         return Open(started, span, link, trace.set_span_in_context(span, context), attributes, series)
@@ -163,9 +165,8 @@ class Recorder:
         if self._closed:  # since it was looked at first
             self.close()
 
-    def _end(self, operation: Open, finished: Finished) -> None:
+    def _describe(self, operation: Open, finished: Finished, end_ns: int) -> None:
         span, failure = operation.span, finished.failure
-        end_ns = operation.started.time_ns + round(finished.elapsed_s * 1e9)
         recording = span.is_recording()
         detailed = self._details.wanted(operation)
         attributes = mapping.end_attributes(finished) if recording or detailed else {}
@@ -179,8 +180,6 @@ class Recorder:
             self._record_exception(operation, failure, end_ns)
         if detailed:
             self._details.emit(operation, finished, attributes, end_ns)
-        if recording:
-            span.end(end_ns)
 
     def _record_exception(self, operation: Open, failure: Failure, end_ns: int) -> None:
         if not operation.knows(failure):
@@ -193,6 +192,12 @@ class Recorder:
 def _abandon(operation: Open) -> None:
     """Ends the span of an operation whose end will not be seen."""
     if operation.span.is_recording():
+        operation.span.set_attribute(sc.RLM_OUTCOME, "abandoned")
+    _end(operation, max(SYSTEM_CLOCK.wall_ns(), operation.started.time_ns))
+
+
+def _end(operation: Open, end_ns: int) -> None:
+    """Ends the span, unless the user has; users' span processors run in here, and the SDK lets them raise."""
+    if operation.span.is_recording():
         with fence(_OWNER, "end"):
-            operation.span.set_attribute(sc.RLM_OUTCOME, "abandoned")
-            operation.span.end(max(SYSTEM_CLOCK.wall_ns(), operation.started.time_ns))
+            operation.span.end(end_ns)

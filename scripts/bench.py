@@ -1,0 +1,301 @@
+"""What our telemetry costs beside the same spans and records by hand (B1f) and the least that anyone writes (B1c).
+
+The openai SDK answers with ready-made objects, so that only what observes it is left: CPU time of the whole process in
+short blocks that take turns, less the same call unobserved (B0). Ratios hold, microseconds vary with the machine. The
+exit code is 0 whatever the figures; 1 where the telemetry by hand is not what we emit: then nothing can be compared.
+"""
+
+import argparse
+import asyncio
+import gc
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+from typing import Any, Final
+
+from bench_full import Full
+from bench_server import CHUNKS, FEW_CHUNKS, MODEL, REFUSED
+from bench_ways import PROMPT, Least, Ours, Plain, Rig, Way
+from openai import RateLimitError
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+LONG_PROMPT: Final = "All that I know about it is here. " * 3000
+CONCURRENT, THREADS = 100, 8
+BLOCK_S: Final = 0.02
+LOOP: Final = asyncio.new_event_loop()
+
+Work = Callable[[Way, int], None]
+"""Makes so many calls in that way."""
+Make = Callable[[Rig, str], Way]
+
+WAYS: Final[dict[str, Make]] = {
+    "B0": lambda _rig, _content: Plain(),
+    "ours": Ours,
+    "B1f": Full,
+    "B1c": Least,
+    "B0 again": lambda _rig, _content: Plain(),
+    "bare": lambda _rig, _content: Ours(None, "none"),
+}
+FLOORS: Final = ("B0", "ours", "B1f", "B1c")
+
+
+# What is called ----------------------------------------------------------------------------------------------------
+
+
+def _chat(way: Way, calls: int, prompt: str = PROMPT) -> None:
+    for _ in range(calls):
+        way.chat(prompt, MODEL)
+
+
+def _refused(way: Way, calls: int) -> None:
+    for _ in range(calls):
+        with suppress(RateLimitError):
+            way.chat(PROMPT, REFUSED)
+
+
+def _stream(way: Way, calls: int, chunks: int = CHUNKS) -> None:
+    for _ in range(calls):
+        way.stream(chunks)
+
+
+def _concurrent(way: Way, calls: int) -> None:
+    async def at_once() -> None:
+        await asyncio.gather(*[way.achat() for _ in range(CONCURRENT)])
+
+    for _ in range(calls // CONCURRENT):
+        LOOP.run_until_complete(at_once())
+
+
+def _threads(way: Way, calls: int) -> None:
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(partial(_chat, way), [calls // THREADS] * THREADS))
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One program; a block of it makes a multiple of `step` calls."""
+
+    name: str
+    work: Work
+    content: str = "none"
+    step: int = 1
+
+
+SCENARIOS: Final = (
+    Scenario("F1 chat", _chat),
+    Scenario("F1 chat, content on", _chat, "span"),
+    Scenario("F2 stream", _stream),
+    Scenario("F2 stream, content on", _stream, "span"),
+    Scenario("F3 async, 100 at once", _concurrent, step=CONCURRENT),
+    Scenario("F5 100 KB prompt", partial(_chat, prompt=LONG_PROMPT)),
+    Scenario("F5 100 KB prompt, content on", partial(_chat, prompt=LONG_PROMPT), "span"),
+    Scenario("F6 8 threads", _threads, step=THREADS),
+    Scenario("F7 429", _refused),
+)
+
+
+# Is it the same? ---------------------------------------------------------------------------------------------------
+
+
+def _differences(scenarios: Iterable[Scenario]) -> Iterator[str]:
+    """What only one of the two emits: names, attributes, values (not of what is measured), buckets, points."""
+    for scenario in scenarios:
+        ours, by_hand = (_emitted(scenario, make) for make in (Ours, Full))
+        for mark, more in (("ours", ours - by_hand), ("by hand", by_hand - ours)):
+            yield from (f"{scenario.name}: only {mark}: {item}" for item in sorted(more))
+
+
+def _emitted(scenario: Scenario, make: Make) -> Counter[str]:
+    spans = InMemorySpanExporter()
+    rig = Rig(SimpleSpanProcessor(spans))
+    scenario.work(make(rig, scenario.content), scenario.step)
+    found: Counter[str] = Counter()
+    names = {span.context.span_id: span.name for span in spans.get_finished_spans()}
+    for span in spans.get_finished_spans():
+        parent = names[span.parent.span_id] if span.parent else None
+        found[
+            f"span {span.name} {span.kind.name} in {parent}, {span.status.status_code.name} {span.status.description}"
+        ] += 1
+        found.update(
+            f"span {span.name}: {name} = {_shown(name, value)}" for name, value in (span.attributes or {}).items()
+        )
+        found.update(f"span {span.name}: event {event.name} {dict(event.attributes or {})}" for event in span.events)
+    data = rig.reader.get_metrics_data()
+    for metric in data.resource_metrics[0].scope_metrics[0].metrics if data else ():
+        for point in metric.data.data_points:
+            who = sorted((point.attributes or {}).items())
+            value = getattr(point, "count", None) or _shown(metric.name, getattr(point, "value", None))
+            bounds, exemplar = getattr(point, "explicit_bounds", ()), bool(point.exemplars)
+            kind = type(metric.data).__name__
+            found[f"{kind} {metric.name} {metric.unit} {who} = {value}, {bounds}, exemplar: {exemplar}"] += 1
+    return found
+
+
+def _shown(name: str, value: object) -> object:
+    if name.endswith(".messages") and len(str(value)) > 10_000:
+        return "long"
+    return "a number" if isinstance(value, float) else value
+
+
+# Timing ------------------------------------------------------------------------------------------------------------
+
+
+class _Discard(SpanExporter):
+    def export(self, spans: Any) -> SpanExportResult:  # noqa: ARG002
+        return SpanExportResult.SUCCESS
+
+
+class Blocks:
+    """One way to call, with its own providers, timed block by block; a block ends when its spans are exported."""
+
+    def __init__(self, make: Make, content: str, work: Work, step: int) -> None:
+        self._rig = Rig(BatchSpanProcessor(_Discard()))
+        self._way = make(self._rig, content)
+        self._work = work
+        self.us: list[float] = []
+        """CPU time of the process, a call."""
+        self.thread_us: list[float] = []
+        """The calling thread's part of it."""
+        self._calls = max(step, 20 // step * step)
+        self.time()  # what is made once is not counted
+        self._calls = max(step, round(self._calls * BLOCK_S * 1e6 / (self.us.pop() * self._calls) / step) * step)
+        self.thread_us.clear()
+
+    def time(self) -> None:
+        """One block."""
+        gc.collect()
+        thread, process = time.thread_time(), time.process_time()
+        self._work(self._way, self._calls)
+        self.thread_us.append((time.thread_time() - thread) / self._calls * 1e6)
+        self._rig.tracers.force_flush()
+        self.us.append((time.process_time() - process) / self._calls * 1e6)
+
+
+def _take_turns(all_blocks: Sequence[Blocks], seconds: float) -> None:
+    """Rounds of a block each, always beginning with another one."""
+    order, until = list(all_blocks), time.perf_counter() + seconds
+    while len(order[0].us) < 5 or time.perf_counter() < until:
+        for blocks in order:
+            blocks.time()
+        order.append(order.pop(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """Microseconds that are added to a call or chunk: in the typical round, and by the quickest blocks."""
+
+    median: float
+    least: float
+
+
+def _added(us: Sequence[float], base: Sequence[float]) -> Added:
+    return Added(median(a - b for a, b in zip(us, base, strict=True)), min(us) - min(base))
+
+
+# The table ---------------------------------------------------------------------------------------------------------
+
+HEADER: Final = f"{'us, CPU':<34}{'median':>9}{'min':>9}{'B1f':>9}{'x B1f':>8}{'B1c':>9}{'x B1c':>8}  target"
+
+
+def _row(
+    name: str, ours: Added, floors: Sequence[Added] = (), ratio: float | None = None, us: float | None = None
+) -> None:
+    """`floors`: B1f, B1c. The target is a ratio to B1f, or microseconds."""
+    cells = "".join(f"{floor.median:9.2f}{ours.median / floor.median:8.2f}" for floor in floors)
+    line = f"{name:<34}{ours.median:9.2f}{ours.least:9.2f}{cells:<34}"
+    if ratio is not None:
+        line += f"  <= {ratio} x B1f: {_met(ours.median / floors[0].median <= ratio)}"
+    if us is not None:
+        line += f"  <= {us} us: {_met(abs(ours.median) <= us)}"
+    print(line, flush=True)
+
+
+def _met(is_met: bool) -> str:
+    return "met" if is_met else "NOT MET"
+
+
+def _run(scenario: Scenario, seconds: float) -> None:
+    names = WAYS if scenario.work is _chat and scenario.content == "none" else FLOORS
+    blocks = {n: Blocks(WAYS[n], scenario.content, scenario.work, scenario.step) for n in names}
+    short: dict[str, Blocks] = {}
+    if scenario.work is _stream:
+        few = partial(_stream, chunks=FEW_CHUNKS)
+        short = {name: Blocks(WAYS[name], scenario.content, few, 1) for name in FLOORS}
+    _take_turns([*blocks.values(), *short.values()], seconds)
+    added = {name: _added(it.us, blocks["B0"].us) for name, it in blocks.items()}
+    _row(scenario.name, added["ours"], (added["B1f"], added["B1c"]), ratio=1.3)
+    if short:
+        chunk = {name: _per_chunk(blocks[name].us, short[name].us) for name in FLOORS}
+        per = {name: _added(us, chunk["B0"]) for name, us in chunk.items()}
+        _row("  a chunk", per["ours"], (per["B1f"], per["B1c"]), us=0.6)
+    own = {name: _added(it.thread_us, blocks["B0"].thread_us) for name, it in blocks.items()}
+    if scenario.work in (_chat, _stream):
+        _row("  in the calling thread", own["ours"], (own["B1f"], own["B1c"]))
+    if "bare" in blocks:
+        _row("  the runner without callbacks", added["bare"])
+        _row("  B0 against B0", added["B0 again"], us=2.0)
+        print(f"  (B0, the SDK's own part of the call: {median(blocks['B0'].us):.1f})")
+
+
+def _per_chunk(long: Sequence[float], short: Sequence[float]) -> list[float]:
+    return [(a - b) / (CHUNKS - FEW_CHUNKS) for a, b in zip(long, short, strict=True)]
+
+
+def _import_ms(times: int) -> float:
+    """CPU of loading what a program attaches, over the OpenTelemetry API; each time in a new process."""
+    code = (
+        "import time, opentelemetry.trace, opentelemetry.metrics, opentelemetry._logs; began = time.process_time();"
+        "from rlm_otel import RLM, OTelCallback; print((time.process_time() - began) * 1000)"
+    )
+    return median(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(times))
+
+
+def _kept_bytes(calls: int) -> float:
+    """What stays in memory of each call."""
+    rig = Rig(BatchSpanProcessor(_Discard()))
+    way = Ours(rig, "none")
+    sizes = []
+    tracemalloc.start()
+    for _ in range(2):
+        _chat(way, calls)
+        rig.tracers.force_flush()
+        gc.collect()
+        sizes.append(tracemalloc.get_traced_memory()[0])
+    tracemalloc.stop()
+    return (sizes[1] - sizes[0]) / calls
+
+
+def main() -> int:
+    """Compares, measures, prints."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a sixth of the time, for a first look")
+    parser.add_argument("--only", default="", help="scenarios whose name has this in it, e.g. F2")
+    options = parser.parse_args()
+    chosen = [scenario for scenario in SCENARIOS if options.only in scenario.name]
+    differences = list(_differences(chosen))
+    if differences:
+        print("B1f in scripts/bench_full.py is not what we emit, so nothing is measured:", *differences, sep="\n")
+        return 1
+    gc.collect()
+    gc.freeze()
+    print(HEADER)
+    for scenario in chosen:
+        _run(scenario, 1.0 if options.quick else 6.0)
+    if not options.only:
+        took, kept = _import_ms(3 if options.quick else 9), _kept_bytes(500 if options.quick else 3000)
+        print(f"import of RLM and OTelCallback: {took:.1f} ms  <= 15 ms: {_met(took <= 15)}")
+        print(f"kept in memory, a call: {kept:.1f} bytes  <= 5 bytes: {_met(kept <= 5)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

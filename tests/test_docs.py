@@ -1,0 +1,111 @@
+"""The guides tell the truth: each code block runs alone in a fresh interpreter and prints what the page says."""
+
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from rlm_otel.callbacks.plan import COMMON, EXTRAS, HOOKS
+from rlm_otel.receiver import Receiver
+from rlm_otel.testing import Answer, Failure, Item, Repeat, ScriptedServer, Tokens, Tool
+from tests.program import ROOT, Ended, run_command, run_program
+
+PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+WORKERS: Final = 3
+
+ORDER: Final = (Answer(tool_calls=[Tool("order", {"number": 42})]), Answer("It is on its way."))
+HELLO: Final = Answer("Hello!", usage=Tokens(input=12, output=3))
+SCRIPTS: Final[Mapping[str, tuple[Item | Repeat, ...]]] = {
+    "Runs and tools": (
+        Answer(tool_calls=[Tool("add", {"a": 2, "b": 3})], usage=Tokens(input=15, output=5)),
+        Answer("5", usage=Tokens(input=28, output=2)),
+    ),
+    "When a call fails": (Failure(400, message="this prompt is too long"),),
+    "Budgets": (Repeat(Answer(tool_calls=[Tool("look", {"page": 1})])),),
+    "Streaming": (Answer(chunks=("one ", "two ", "three")),),
+    "Retries": (Failure(429, retry_after=0), Failure(500, retry_after=0), HELLO),
+}
+"""What the model server answers, by the heading that a block stands under; elsewhere it is `HELLO`, or an `ORDER`."""
+STDERR: Final = {
+    "When a hook fails": "Broken.on_llm_end raised ValueError; it is ignored, and further failures there are only counted"
+}
+"""The line that the blocks under a heading have on stderr; elsewhere it stays empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block of Python, and what the page says that it prints (None = nothing said)."""
+
+    page: str
+    number: int
+    heading: str
+    source: str
+    printed: str | None
+
+    def __str__(self) -> str:
+        return f"{self.page}-{self.number}-{self.heading.replace(' ', '_')}"
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """A page's Python blocks in order."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", text, re.DOTALL | re.MULTILINE)
+    return [
+        Block(page.name, number, _heading(text[: match.start()]), match[1], match[2])
+        for number, match in enumerate(found, start=1)
+    ]
+
+
+def _heading(above: str) -> str:
+    return re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", above, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)[-1]
+
+
+BLOCKS: Final = [block for page in PAGES for block in blocks_of(page)]
+
+
+def run(block: Block, directory: Path) -> Ended:
+    directory.mkdir()
+    script = ORDER if "tools=[order]" in block.source else SCRIPTS.get(block.heading, (Repeat(HELLO),))
+    with ScriptedServer(script) as server, Receiver() as receiver:
+        if "def test_" not in block.source:
+            return run_program(block.source, directory, server=server, receiver=receiver)
+        (directory / "test_block.py").write_text(block.source, encoding="utf-8")
+        return run_command(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"], directory)
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Block, Ended]:
+    """All blocks, run side by side: most of the time goes into imports."""
+    directory = tmp_path_factory.mktemp("docs")
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return dict(zip(BLOCKS, pool.map(lambda it: run(it, directory / str(it)), BLOCKS), strict=True))
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=str)
+def test_a_block_runs_alone(block: Block, ended: dict[Block, Ended]) -> None:
+    """It ends well, prints what the page says (… stands for what differs from run to run) and warns of nothing."""
+    result = ended[block]
+    assert (result.code, result.err.partition("\n")[0]) == (0, STDERR.get(block.heading, ""))
+    if block.printed is not None:
+        pattern = ".*".join(re.escape(part) for part in block.printed.split("…"))
+        assert re.fullmatch(pattern, result.out), result.out
+
+
+def test_the_table_of_hooks_is_complete() -> None:
+    """docs/callbacks.md names every hook with its parameters and what it can have besides."""
+    text = (ROOT / "docs" / "callbacks.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(on_\w+)` \| (.*?) \| (.*?) ?\| .+ \|$", text, re.MULTILINE)
+    assert [(hook, _names(parameters), _names(besides)) for hook, parameters, besides in rows] == [
+        (hook, parameters, EXTRAS[hook]) for hook, parameters in HOOKS.items()
+    ]
+    common = re.search(r"Every hook can have these as well: (.*?)\.\n", text, re.DOTALL)
+    assert common is not None
+    assert _names(common[1]) == COMMON
+
+
+def _names(cell: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"`(\w+)`", cell))
