@@ -166,7 +166,9 @@ class Blocks:
         self.thread_us: list[float] = []
         """The calling thread's part of it."""
         self._calls = max(step, 20 // step * step)
-        self.time()  # what is made once is not counted
+        self.time()  # what is made once, such as the price list, is not counted
+        self.us.clear()
+        self.time()
         self._calls = max(step, round(self._calls * BLOCK_S * 1e6 / (self.us.pop() * self._calls) / step) * step)
         self.thread_us.clear()
 

@@ -1,4 +1,5 @@
 """The same call in four ways for `bench.py`: unobserved (B0), by our runner, and by hand (B1c here, B1f next door)."""
+# ruff: noqa: D102 - `Way` says what the methods are
 
 import json
 import time
@@ -115,13 +116,15 @@ class ByHand:
         self.content = content == "span"
 
     def begin(self, prompt: str, model: str, *, streamed: bool) -> Call:
+        """Starts the spans."""
         raise NotImplementedError
 
     def end(self, call: Call, answer: Any, reason: str, headers: Any) -> None:
-        """`answer`: the reply, or the last chunk of a stream, which has the same fields but no choices."""
+        """Ends the spans and records; `answer`: the reply, or the last chunk of a stream, which has the same fields but no choices."""
         raise NotImplementedError
 
     def fail(self, call: Call, error: RateLimitError) -> None:
+        """The same for a call that failed."""
         raise NotImplementedError
 
     def chat(self, prompt: str, model: str) -> None:

@@ -3,7 +3,9 @@
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 
+import httpcore2
 import pytest
 from opentelemetry import _logs, metrics, trace
 from opentelemetry import context as otel_context
@@ -63,6 +65,14 @@ def _fresh_fence() -> Iterator[None]:
     fence.forget_failures()
     yield
     fence.forget_failures()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_set_of_certificates() -> Iterator[None]:
+    """Each HTTP client reads the machine's certificates, which takes longer than most tests: they are read once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -32,9 +32,7 @@ class Tap:
 
 
 @asynccontextmanager
-async def tapped(
-    rig: Rig, server: ScriptedServer, tap: Tap, **options: Unpack[RunnerOptions]
-) -> AsyncIterator[RLM]:
+async def tapped(rig: Rig, server: ScriptedServer, tap: Tap, **options: Unpack[RunnerOptions]) -> AsyncIterator[RLM]:
     """A runner with clients of the user's own, a sync and an async one, that are tapped."""
     options.setdefault("callbacks", [rig.callback])
     where: dict[str, Any] = {"base_url": server.base_url, "api_key": "scripted", "timeout": 10.0}
@@ -63,9 +61,7 @@ class _Stream(httpx2.SyncByteStream):
         self._tap = tap
 
     def __iter__(self) -> Iterator[bytes]:
-        number = 0
-        for event in _events(self._stream):
-            number += 1
+        for number, event in enumerate(_events(self._stream), start=1):
             self._tap.read(number)
             yield event
 

@@ -1,8 +1,8 @@
-"""The guides tell the truth: each code block runs alone in a fresh interpreter and prints what the page says."""
+"""The guides tell the truth: each code block runs alone, in a process of its own, and prints what the page says."""
 
 import re
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,10 +12,14 @@ import pytest
 from rlm_otel.callbacks.plan import COMMON, EXTRAS, HOOKS
 from rlm_otel.receiver import Receiver
 from rlm_otel.testing import Answer, Failure, Item, Repeat, ScriptedServer, Tokens, Tool
-from tests.program import ROOT, Ended, run_command, run_program
+from tests.program import ROOT, Ended, Program, run_programs
 
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-WORKERS: Final = 3
+RUN_TESTS: Final = """
+if __name__ == "__main__":
+    import sys, pytest
+    sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-p", "no:asyncio", "program.py"]))
+"""
 
 ORDER: Final = (Answer(tool_calls=[Tool("order", {"number": 42})]), Answer("It is on its way."))
 HELLO: Final = Answer("Hello!", usage=Tokens(input=12, output=3))
@@ -29,9 +33,10 @@ SCRIPTS: Final[Mapping[str, tuple[Item | Repeat, ...]]] = {
     "Streaming": (Answer(chunks=("one ", "two ", "three")),),
     "Retries": (Failure(429, retry_after=0), Failure(500, retry_after=0), HELLO),
 }
-"""What the model server answers, by the heading that a block stands under; elsewhere it is `HELLO`, or an `ORDER`."""
+"""What the model server answers, by the heading that a block stands under; elsewhere it is `HELLO`."""
 STDERR: Final = {
-    "When a hook fails": "Broken.on_llm_end raised ValueError; it is ignored, and further failures there are only counted"
+    "When a hook fails": "Broken.on_llm_end raised ValueError; it is ignored, "
+    "and further failures there are only counted"
 }
 """The line that the blocks under a heading have on stderr; elsewhere it stays empty."""
 
@@ -45,6 +50,11 @@ class Block:
     heading: str
     source: str
     printed: str | None
+
+    @property
+    def script(self) -> tuple[Item | Repeat, ...]:
+        """What the model server answers."""
+        return ORDER if "tools=[order]" in self.source else SCRIPTS.get(self.heading, (Repeat(HELLO),))
 
     def __str__(self) -> str:
         return f"{self.page}-{self.number}-{self.heading.replace(' ', '_')}"
@@ -61,28 +71,30 @@ def blocks_of(page: Path) -> list[Block]:
 
 
 def _heading(above: str) -> str:
-    return re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", above, flags=re.DOTALL | re.MULTILINE), re.MULTILINE)[-1]
+    prose = re.sub(r"^```.*?^```", "", above, flags=re.DOTALL | re.MULTILINE)
+    return [line.lstrip("# ") for line in prose.splitlines() if line.startswith("#")][-1]
 
 
 BLOCKS: Final = [block for page in PAGES for block in blocks_of(page)]
 
 
-def run(block: Block, directory: Path) -> Ended:
-    directory.mkdir()
-    script = ORDER if "tools=[order]" in block.source else SCRIPTS.get(block.heading, (Repeat(HELLO),))
-    with ScriptedServer(script) as server, Receiver() as receiver:
-        if "def test_" not in block.source:
-            return run_program(block.source, directory, server=server, receiver=receiver)
-        (directory / "test_block.py").write_text(block.source, encoding="utf-8")
-        return run_command(["-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:asyncio"], directory)
+def program_of(block: Block, server: ScriptedServer, receiver: Receiver) -> Program:
+    """The block as a program; one that has tests runs them."""
+    environ = {
+        "OPENAI_BASE_URL": server.base_url,
+        "OPENAI_API_KEY": "any",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint,
+    }
+    source = f"{block.source}{RUN_TESTS}" if "def test_" in block.source else block.source
+    return Program(source=source, environ=environ)
 
 
 @pytest.fixture(scope="module")
 def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Block, Ended]:
-    """All blocks, run side by side: most of the time goes into imports."""
-    directory = tmp_path_factory.mktemp("docs")
-    with ThreadPoolExecutor(WORKERS) as pool:
-        return dict(zip(BLOCKS, pool.map(lambda it: run(it, directory / str(it)), BLOCKS), strict=True))
+    """How each block ended."""
+    with ExitStack() as stack, Receiver() as receiver:
+        programs = [program_of(block, stack.enter_context(ScriptedServer(block.script)), receiver) for block in BLOCKS]
+        return dict(zip(BLOCKS, run_programs(programs, tmp_path_factory.mktemp("docs")), strict=True))
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)

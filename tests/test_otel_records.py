@@ -89,7 +89,7 @@ def test_one_failure_is_recorded_once() -> None:
     rig = make_rig()
     run, sub, tool = rig.begin(RUN, "root"), rig.begin(TOOL, "sub", "root"), rig.begin(CHAT, "c", "sub")
     error = BadRequest("boom")
-    rig.end(failed(tool, error), failed(sub, error), failed(run, error))
+    rig.end(failed(tool, error), failed(sub, error, passage="passing"), failed(run, error, passage="passing"))
     assert {name: len(events) for name, events in exception_events(rig).items()} == {
         "chat gpt-4o": 1,
         "execute_tool search": 0,

@@ -2,14 +2,16 @@
 
 import asyncio
 import threading
+from collections.abc import Callable
 
+import openai
 import pytest
 
 from rlm_otel import Price
 from rlm_otel.events import Cost, Usage
 from rlm_otel.testing import Answer, Broken, CapturedSpan, Tokens, Tool
 from tests.rig import Rig
-from tests.ways import ANY_WAY, PLAIN, STREAMED, ask, read
+from tests.ways import ANY_WAY, EITHER, PLAIN, STREAMED, ask, read
 
 COUNTED = Tokens(input=300, output=50, cached=40, cache_write=16, reasoning=20)
 FOUR_WORDS = Answer("one two three four", usage=Tokens(input=300, output=40), running_usage=True)
@@ -40,14 +42,14 @@ async def test_s01_cached_and_reasoning_tokens_are_on_the_span(rig: Rig, way: st
     assert result.usage == Usage(input_tokens=300, output_tokens=50, cache_read_tokens=40, reasoning_tokens=20)
 
 
-@ANY_WAY
-async def test_s02_cached_tokens_are_counted_once(rigs: type[Rig], way: str) -> None:
+@EITHER
+async def test_s02_cached_tokens_are_counted_once(rigs: Callable[..., Rig], way: str) -> None:
     """Of 300 tokens in, 40 are cached: no total and no cost has them twice."""
     rig = rigs(prices={"gpt-4o": Price(input=10.0, cached_input=1.0, output=100.0)})
     result = await ask(rig.rlm(Answer("Да", usage=Tokens(input=300, output=50, cached=40))), way)
     assert result.usage is not None
     assert result.usage.total_tokens == 350
-    assert result.cost == Cost(pytest.approx((260 * 10 + 40 * 1 + 50 * 100) / 1e6), "local")
+    assert result.cost == Cost((260 * 10 + 40 * 1 + 50 * 100) / 1e6, "local")
     assert [rig.value(f"{METRIC}.input_tokens"), rig.value(f"{METRIC}.cache_read.input_tokens")] == [300, 40]
     assert rig.outline([INPUT, "gen_ai.usage.cache_read.input_tokens"]) == (
         f"invoke_agent {INPUT}=300\n  chat gpt-4o {INPUT}=300 gen_ai.usage.cache_read.input_tokens=40"
@@ -95,21 +97,21 @@ async def test_s05_the_runner_asks_for_usage_and_keeps_the_users_options(rig: Ri
     ]
 
 
-# Ends before the end ---------------------------------------------------------------------------------------------------
+# Ends before the end --------------------------------------------------------------------------------------------------
 
 
 @STREAMED
 async def test_s08_a_closed_stream_keeps_the_usage_so_far(rig: Rig, way: str) -> None:
     """Left after two of four words, the call has the tokens that had been counted by then, on span and counters."""
     result = await read(rig.rlm(FOUR_WORDS), way, pieces=2)
-    assert (result.text, result.usage) == ("one two ", Usage(input_tokens=300, output_tokens=20, reported_total=None))
+    assert (result.text, result.usage) == ("one two ", Usage(input_tokens=300, output_tokens=20))
     assert_half_counted(rig, "closed")
 
 
 @STREAMED
 async def test_s08_a_cut_stream_keeps_the_usage_so_far(rig: Rig, way: str) -> None:
     """A connection that breaks after two of four words loses nothing of what was counted."""
-    with pytest.raises(Exception, match="Connection error"):
+    with pytest.raises(openai.APIConnectionError):
         await ask(rig.rlm(Broken(FOUR_WORDS, how="cut", after=3)), way)
     assert_half_counted(rig, "failed")
 
@@ -141,10 +143,10 @@ def assert_half_counted(rig: Rig, outcome: str) -> None:
     assert rig.value("rlm.client.operations", rlm_outcome=outcome) == 1
 
 
-# Metrics and cost ------------------------------------------------------------------------------------------------------
+# Metrics and cost -----------------------------------------------------------------------------------------------------
 
 
-@ANY_WAY
+@EITHER
 async def test_s10_kinds_of_tokens_have_counters_of_their_own(rig: Rig, way: str) -> None:
     """Cached, cache-written and reasoning tokens are counted beside the totals that include them."""
     await ask(rig.rlm(Answer("Да", usage=COUNTED)), way)
@@ -164,7 +166,7 @@ def costs_of(rig: Rig) -> list[list[object]]:
     return [[span.attributes.get(name) for name in COST] for span in rig.spans]
 
 
-@ANY_WAY
+@EITHER
 async def test_s12_the_vendors_own_price_wins(rig: Rig, way: str) -> None:
     """A cost in the reply is taken as it is, and its source says so."""
     await ask(rig.rlm(Answer("Да", usage=Tokens(input=300, output=50, cost=0.125))), way)
@@ -172,7 +174,7 @@ async def test_s12_the_vendors_own_price_wins(rig: Rig, way: str) -> None:
     assert rig.value("rlm.client.cost", rlm_cost_source="provider") == 0.125
 
 
-@ANY_WAY
+@EITHER
 @pytest.mark.parametrize(
     ("tier", "usd"), [(None, 0.00088), ("default", 0.00088), ("flex", 0.00044), ("priority", 0.00176)]
 )
@@ -185,7 +187,7 @@ async def test_s12_listed_prices_know_cache_and_tier(rig: Rig, way: str, tier: s
     assert rig.points("rlm.client.unpriced") == []
 
 
-@ANY_WAY
+@EITHER
 @pytest.mark.parametrize(
     ("model", "usage", "reason"),
     [("our-own-model", Tokens(input=3, output=5), "no_price"), ("gpt-4o", None, "no_usage")],
@@ -203,9 +205,9 @@ async def test_s12_what_has_no_price_is_counted(
     assert rig.points("rlm.client.cost") == []
 
 
-def look(where: str, llm_query: "object") -> str:
+def look(where: str, llm_query: Callable[[str], str]) -> str:
     """Asks below."""
-    return str(llm_query(where))  # type: ignore[operator]  # the runner's own function
+    return llm_query(where)
 
 
 @PLAIN

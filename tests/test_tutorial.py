@@ -1,4 +1,4 @@
-"""The tutorial's code runs as it is printed, with only the package's name in the import lines changed."""
+"""The tutorial's code runs as it is printed, and all that prints works on a terminal that has no emoji."""
 
 import ast
 import json
@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from rlm_otel.receiver import Receiver
 from rlm_otel.testing import Answer, Failure, Repeat, ScriptedServer, Tokens, Tool
-from tests.program import ROOT, Ended, run_program
+from tests.program import ROOT, Ended, Program, run_program
 
 MARK = "=== next ==="
 TUTORIAL = ROOT.parent / "shared" / "tutorial.ru.md"
@@ -111,7 +112,9 @@ def blocks() -> list[str]:
 def run_tutorial(directory: Path, encoding: str) -> Ran:
     pieces = [f"{block}\n{added}" for block, added in zip(blocks(), ADDED, strict=True)]
     with ScriptedServer(SCRIPT) as server:
-        ended = run_program(f"\nprint({MARK!r})\n".join(pieces), directory, server=server, encoding=encoding)
+        environ = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}
+        program = Program(source=f"\nprint({MARK!r})\n".join(pieces), environ=environ)
+        ended = run_program(program, directory, encoding=encoding)
         streamed = [request.body.get("stream", False) for request in server.requests]
     return Ran(ended=ended, parts=ended.out.split(f"{MARK}\n"), directory=directory, streamed=streamed)
 
@@ -235,3 +238,45 @@ def test_the_tutorial_runs_on_a_terminal_without_emoji(ran_cp1251: Ran) -> None:
     assert ran_cp1251.parts[6].splitlines()[:3] == ["Здравствуйте!", "45", "run (gpt-4o) ..."]
     assert len(ran_cp1251.jsonl("session.jsonl")) == 7
     assert "SimpleLogger.on_llm_start raised UnicodeEncodeError; it is ignored" in ran_cp1251.ended.err
+
+
+READY_MADE = """
+from rlm_otel import RLM, BudgetExceeded
+from rlm_otel.callbacks import *
+
+def weather(city: str) -> str:
+    return "☀️"
+
+callbacks = [
+    SimpleLogger(language="ru"), MetricsCollector(), StreamingCallback(), RichStreamCallback(),
+    RetryHandler(backoff=0.1), JSONLLogger("log.jsonl"), ConsoleCallback(), BudgetCallback(max_calls=2),
+]
+rlm = RLM.from_openai("gpt-4o", callbacks=callbacks, tools=[weather])
+try:
+    rlm.run("Погода? 🌦")
+except BudgetExceeded as error:
+    print(error.result.inference_calls)
+"""
+
+
+def test_our_own_callbacks_work_on_a_terminal_without_emoji(tmp_path: Path) -> None:
+    """None of them fails, what the terminal cannot show is replaced, and the file has it all the same."""
+    ask = Answer("Смотрю 👀", tool_calls=[Tool("weather", {"city": "Москва 🏙"})])
+    with ScriptedServer([Failure(429, retry_after=0, message="рано ⏳"), ask, ask]) as server:
+        environ = {"OPENAI_BASE_URL": server.base_url, "OPENAI_API_KEY": "any"}
+        ended = run_program(Program(source=READY_MADE, environ=environ), tmp_path, encoding="cp1251")
+    assert (ended.code, ended.err, ended.out.splitlines()[-1]) == (0, "", "2")
+    assert "? Отправка промпта (9 символов)\n" in ended.out
+    assert "Retry 1/3 in 0.1s: Error code: 429 - рано ?\n" in ended.out
+    assert "Смотрю ?" in ended.out
+    assert "Погода? 🌦" in (tmp_path / "log.jsonl").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["--help"]], ids=" ".join)
+def test_the_command_line_works_on_a_terminal_without_emoji(arguments: list[str], tmp_path: Path) -> None:
+    """Every command ends as it does elsewhere, whatever the terminal can show."""
+    source = f"from rlm_otel.cli import main; main({arguments!r})"
+    with Receiver() as receiver:
+        environ = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, "OTEL_SERVICE_NAME": "магазин 🛒"}
+        ended = run_program(Program(source=source, environ=environ), tmp_path, encoding="cp1251")
+    assert (ended.code, "Traceback" in ended.err, ended.out != "") == (0, False, True)

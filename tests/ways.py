@@ -1,5 +1,7 @@
 """One scenario in each way to run a prompt: plain and streamed, in sync code and in an event loop."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final
 
 import pytest
@@ -7,7 +9,10 @@ import pytest
 from rlm_otel import RLM, Result
 
 ANY_WAY: Final = pytest.mark.parametrize("way", ["run", "arun", "stream", "astream"])
+EITHER: Final = pytest.mark.parametrize("way", ["run", "astream"])
+"""For what is the same code in all four: a sync and an async way, a plain and a streamed one."""
 PLAIN: Final = pytest.mark.parametrize("way", ["run", "arun"])
+ASYNC: Final = pytest.mark.parametrize("way", ["arun", "astream"])
 STREAMED: Final = pytest.mark.parametrize("way", ["stream", "astream"])
 
 
@@ -17,10 +22,12 @@ async def ask(rlm: RLM, way: str, prompt: str = "Hi", **request: object) -> Resu
         return rlm.run(prompt, **request)
     if way == "arun":
         return await rlm.arun(prompt, **request)
-    return await read(rlm, way, prompt=prompt, **request)
+    return await read(rlm, way, None, prompt, request)
 
 
-async def read(rlm: RLM, way: str, pieces: int | None = None, *, prompt: str = "Hi", **request: object) -> Result:
+async def read(
+    rlm: RLM, way: str, pieces: int | None, prompt: str = "Hi", request: Mapping[str, object] = MappingProxyType({})
+) -> Result:
     """Reads a stream inside its `with` and leaves it after this many pieces; None = at its end."""
     left = iter(range(pieces)) if pieces is not None else iter(int, 1)  # the latter never ends
     if way == "stream":

@@ -5,8 +5,9 @@ from types import TracebackType
 from typing import Self
 
 from rlm_otel import sums
-from rlm_otel.ambient import current_bracket, current_labels
+from rlm_otel.ambient import current_labels
 from rlm_otel.callbacks import hooks
+from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import StopRun
 from rlm_otel.events import (
@@ -14,16 +15,17 @@ from rlm_otel.events import (
     Cost,
     Failure,
     Finished,
+    Labels,
     Link,
     ModelCall,
     Operation,
     Origin,
+    Passage,
     Reply,
     Retrying,
     Run,
     RunResult,
     Started,
-    ToolCall,
     ToolResult,
     Unpriced,
     Usage,
@@ -48,8 +50,8 @@ class Bracket:
         self.parent = parent
         is_run = isinstance(operation, Run)
         self.id = emitter.make_id()
-        self.run: Bracket | None = self if is_run else parent.run if parent else None
-        """The enclosing run; a run's is itself."""
+        # A run does not refer to itself: that cycle would keep all its texts until the garbage collector comes.
+        self._enclosing: Bracket | None = parent.run if parent and not is_run else None
         above = parent.origin if parent else None
         self.origin: Origin = Origin(
             id=self.id,
@@ -59,7 +61,7 @@ class Bracket:
             depth=(above.depth + is_run) if above else 0,
             agent=agent if is_run else above.agent if above else None,
             conversation=above.conversation if above else None,
-            labels=current_labels.get() or (above.labels if above else ()),
+            labels=_inside(above.labels if above else (), current_labels.get()),
         )
         self.link: Link | None = None
         self.result: Reply | ToolResult | RunResult | None = None
@@ -73,11 +75,18 @@ class Bracket:
         self.finished: Finished | None = None
         """How it ended, once it has."""
         self._failure: Failure | None = None
-        self._raised_below: list[BaseException] = []
+        self._from_below: list[tuple[BaseException, bool]] = []
+        """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
         self._children: list[sums.Child] = []
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
+        self._begun = False
         self._wall_ns = 0
         self._start_ns = 0
+
+    @property
+    def run(self) -> "Bracket | None":
+        """The enclosing run; a run's is itself."""
+        return self if isinstance(self.operation, Run) else self._enclosing
 
     # Start and end ------------------------------------------------------------
 
@@ -87,13 +96,14 @@ class Bracket:
         refused = self._call_start_hooks()
         self._wall_ns, self._start_ns = self.emitter.clock.wall_ns(), self.emitter.clock.monotonic_ns()
         if refused is not None and not isinstance(self.operation, Run):
-            self._call_end_hooks(self._finished(refused, self._start_ns), refused)  # hooks alone: it never began
+            self._call_end_hooks(self._finished(refused, self._start_ns))  # hooks alone: it never began
             raise refused
         tracing = self.emitter.tracing
         if tracing is not None:
             with fence(type(tracing).__name__, "begin"):  # the SDK lets exceptions of span processors through
                 self.link = tracing.begin(self._started())
         self._open.append(None)
+        self._begun = True
         self.emitter.tell(self._started())
         if refused is not None:
             self.finish(refused)
@@ -111,7 +121,7 @@ class Bracket:
 
     def current(self) -> AbstractContextManager[None]:
         """Makes the operation current for one piece of work (a call, a chunk, a tool), never across a yield."""
-        return _Current(self)
+        return Current(self)
 
     def fail(self, error: BaseException) -> None:
         """Notes a failure that does not leave: a tool's error goes to the model."""
@@ -167,7 +177,7 @@ class Bracket:
             above._children.append(sums.Child(type(self.operation), finished.usage, finished.cost, unpriced))
         self.finished = finished
         self.emitter.tell(finished)
-        self._call_end_hooks(finished, error)
+        self._call_end_hooks(finished)
 
     # Inside ------------------------------------------------------------
 
@@ -200,6 +210,7 @@ class Bracket:
             elapsed_s=(now - self._start_ns) / 1e9,
             outcome=outcome,
             failure=failure,
+            passage=self._passage(failure, error),
             result=result,
             usage=usage,
             cost=cost,
@@ -226,10 +237,10 @@ class Bracket:
             return error
         return None
 
-    def _call_end_hooks(self, finished: Finished, error: BaseException | None) -> None:
+    def _call_end_hooks(self, finished: Finished) -> None:
         name = hooks.end_hook(finished)
         stop: StopRun | None = None
-        if self._is_new(finished, error) and self.emitter.has("on_error"):
+        if self._is_for_on_error(finished) and self.emitter.has("on_error"):
             try:
                 self.emitter.call("on_error", hooks.error_payload(finished), self._scope())
             except StopRun as raised:
@@ -239,41 +250,26 @@ class Bracket:
         if stop is not None:
             raise stop
 
-    def _is_new(self, finished: Finished, error: BaseException | None) -> bool:
-        """Whether a failure arose here: what came from below was told there, a tool's is told by `on_tool_end`."""
-        failure = finished.failure
-        if failure is None or failure.exception is None:
-            return False
-        exception = failure.exception
+    def _passage(self, failure: Failure | None, error: BaseException | None) -> Passage:
+        exception = failure.exception if failure is not None else None
+        if exception is None:
+            return "new"
         if error is not None and self.parent is not None:
-            self.parent._raised_below.append(exception)
-        told = any(exception is other for other in self._raised_below)
-        return not told and not isinstance(self.operation, ToolCall)
+            self.parent._from_below.append((exception, self._begun))
+        if any(exception is other and listeners_know for other, listeners_know in self._from_below):
+            return "passing"
+        return "new" if error is not None else "handled"
+
+    def _is_for_on_error(self, finished: Finished) -> bool:
+        """Whether hooks are to be told here: the failure leaves, and was not told below, not even to hooks alone."""
+        failure = finished.failure
+        if failure is None or finished.passage != "new":
+            return False
+        return not any(failure.exception is other for other, _ in self._from_below)
 
 
-class _Current:
-    """Sets our context variable and the tracing's for one piece of work."""
-
-    __slots__ = ("_bracket", "_managers", "_token")
-
-    def __init__(self, bracket: Bracket) -> None:
-        self._bracket = bracket
-
-    def __enter__(self) -> None:
-        bracket = self._bracket
-        self._token = current_bracket.set(bracket)
-        self._managers: list[AbstractContextManager[object]] = []
-        tracing = bracket.emitter.tracing
-        if tracing is None or bracket.link is None:
-            return
-        with fence(type(tracing).__name__, "current"):
-            self._managers.append(tracing.current(bracket.link))
-            if isinstance(bracket.operation, ModelCall):
-                self._managers.append(tracing.suppressed())
-            for manager in self._managers:
-                manager.__enter__()
-
-    def __exit__(self, *_: object) -> None:
-        for manager in reversed(self._managers):
-            manager.__exit__(None, None, None)
-        current_bracket.reset(self._token)
+def _inside(above: Labels, here: Labels) -> Labels:
+    """The labels of what was begun here: a bare thread has not those of the run above."""
+    if not above or not here or above == here:
+        return here or above
+    return tuple({**dict(above), **dict(here)}.items())

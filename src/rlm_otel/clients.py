@@ -1,11 +1,14 @@
 """The openai clients of a runner: given ones as they are, built ones one for sync code and one for each event loop."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
+
+# What httpx (and httpx2) calls the end of a connection that had been made.
+_BROKEN_OFF: Final = ("ReadError", "RemoteProtocolError", "WriteError")
 
 
 class Clients:
@@ -107,6 +110,8 @@ def advice(error: Exception, client: Any, model: str) -> str | None:
             )
         case APITimeoutError():
             return f"{where} did not answer in time: give it longer with timeout= (seconds per attempt)."
+        case APIConnectionError() if type(error.__cause__).__name__ in _BROKEN_OFF:
+            return f"{where} broke off before its answer was complete: ask again, and look at the server's own log."
         case APIConnectionError():
             return f"{where} cannot be reached: check that the server runs, and base_url= or OPENAI_BASE_URL."
     return None

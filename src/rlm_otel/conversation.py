@@ -12,6 +12,7 @@ from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, LimitReached, StopRun, TornStream
 from rlm_otel.events import Cost, ModelCall, Reply, Run, RunResult
 from rlm_otel.execution import AsyncQuery, Execution, Query
+from rlm_otel.fence import fence
 from rlm_otel.messages import Message, ToolRequest
 from rlm_otel.reader import provider_of, read_cost, read_messages, read_reply, read_request
 from rlm_otel.result import Result
@@ -107,6 +108,8 @@ class Conversation:
     def _ask(self, client: Any, turn: int) -> Generator[Effect, Any, Reply]:
         task = self._task
         arguments: dict[str, Any] = {**task.request, "model": task.model, "messages": list(self._messages)}
+        if turn > 1 and arguments.get("tool_choice") not in ("auto", "none"):
+            arguments.pop("tool_choice", None)  # a forced tool is forced once, or the run would never end
         if task.tools:
             arguments["tools"] = [tool.schema() for tool in task.tools.values()]
         if task.stream:
@@ -168,8 +171,9 @@ class Conversation:
                     yield Close(stream)
             raise
         finally:
-            call.result, call.usage = reading.reader.result()
-            call.reported_cost = reading.reader.reported_cost
+            with fence("rlm_otel", "reader"):
+                call.result, call.usage = reading.reader.result()
+                call.reported_cost = reading.reader.reported_cost
 
     def _use_tools(self, requests: tuple[ToolRequest, ...], turn: int) -> Generator[Effect, Any, None]:
         task = self._task

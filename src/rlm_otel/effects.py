@@ -215,9 +215,14 @@ class Execute:
                 return await execution.arun()
 
         tasks = [asyncio.create_task(run(execution)) for execution in self._executions]
+        may_await = True
         try:
             return await asyncio.gather(*tasks)
+        except GeneratorExit:  # a coroutine that is being closed may not await any more
+            may_await = False
+            raise
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            if may_await:
+                await asyncio.gather(*tasks, return_exceptions=True)

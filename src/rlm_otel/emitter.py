@@ -42,11 +42,11 @@ class Emitter:
         self.make_id = make_id
         self.async_hooks = async_hooks
         self.listeners: tuple[Listener, ...] = tuple(c for c in listed if is_listener(c))
-        planned = [plan(c) for c in listed if not is_listener(c)]
+        planned = [plan(c, must_have_hooks=not is_listener(c)) for c in listed]
         self._hooked: dict[str, tuple[tuple[PlannedCallback, Hook], ...]] = {
             name: tuple((p, p.hooks[name]) for p in planned if name in p.hooks) for name in HOOKS
         }
-        self.tracing = next((c for c in self.listeners if isinstance(c, Tracing)), None)
+        self.tracing = next((c for c in self.listeners if is_tracing(c)), None)
         self._chunk_listeners = tuple(c for c in self.listeners if getattr(c, "chunks", False) is True)
         self.wants_tokens = bool(self._hooked["on_token"] or self._chunk_listeners)
         self.chunk_times = any(getattr(c, "chunk_times", False) is True for c in self.listeners)
@@ -165,6 +165,11 @@ class Emitter:
 def is_listener(callback: object) -> TypeGuard[Listener]:
     """Whether it gets events: an object with `on_event`, of its class or its own (a Mock, which has all, is none)."""
     return callable(getattr(type(callback), "on_event", None)) or "on_event" in getattr(callback, "__dict__", {})
+
+
+def is_tracing(listener: object) -> TypeGuard[Tracing]:
+    """Whether it makes spans; `isinstance` with a protocol would cost each run as much as a span."""
+    return hasattr(listener, "begin") and hasattr(listener, "current") and hasattr(listener, "suppressed")
 
 
 class _Within:

@@ -9,6 +9,7 @@ from rlm_otel.messages import Message, ToolDefinition, ToolRequest
 
 Outcome = Literal["completed", "closed", "abandoned", "cancelled", "failed"]
 Labels = tuple[tuple[str, str], ...]
+Passage = Literal["new", "handled", "passing"]
 
 
 # What is being done ------------------------------------------------------------------------------------------------
@@ -295,6 +296,9 @@ class Finished(_Event):
     elapsed_s: float
     outcome: Outcome
     failure: Failure | None = None
+    passage: Passage = "new"
+    """Of a failure: `new` arose here and leaves (what `on_error` tells), `handled` arose here and goes to the model (a
+    tool's), `passing` came up from an operation below and was told there."""
     result: Reply | ToolResult | RunResult | None = None
     usage: Usage | None = None
     cost: Cost | Unpriced | None = None

@@ -124,7 +124,8 @@ class RLM:
     # Running ------------------------------------------------------------
 
     def run(self, prompt: Prompt, **request: object) -> Result:
-        """Runs to the answer. `prompt`: text, or messages in the OpenAI API's words; `request` goes to the model as is.
+        """Runs to the answer. `prompt`: text, or messages in the OpenAI API's words; `request` goes to the model as is
+        (a forced `tool_choice` with the first call only, or the run would never end).
 
         Streams from the server if a callback wants tokens. Raises what the openai SDK raises, `StopRun` of a callback,
         and `LimitReached` after `max_turns` model calls.

@@ -2,7 +2,6 @@
 
 from typing import Final, TextIO
 
-from rlm_otel.callbacks.arisen import Arisen
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.printing import plain, write_line
 from rlm_otel.content import cut, without_secrets
@@ -33,19 +32,17 @@ class ConsoleCallback(BaseCallback):
 
     def __init__(self, *, file: TextIO | None = None) -> None:
         self._file = file
-        self._arisen = Arisen()
 
     def on_event(self, event: Event, /) -> None:
         """Prints the event's line."""
         match event:
             case Started():
-                self._arisen.start(event)
                 line = f"{_name(event)} ..."
             case Retrying():
                 attempt = f"retry {event.attempt} of {event.max_attempts} in {event.delay_s:.2f} s"
                 line = f"{_name(event)}: {attempt} after {_reason(event.failure)}"
             case Finished():
-                reason = _reason(event.failure, in_full=self._arisen.finish(event))
+                reason = _reason(event.failure, in_full=event.passage != "passing")
                 line = f"{_name(event)}: {', '.join(_facts(event, reason))}"
             case _:
                 return

@@ -10,7 +10,6 @@ from typing import Final, Self
 
 from rlm_otel.callbacks.append_file import AppendFile
 from rlm_otel.callbacks.arguments import check_function, check_switch, check_whole
-from rlm_otel.callbacks.arisen import Arisen
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.content import Policy, Redactor, identifier
 from rlm_otel.events import (
@@ -57,7 +56,6 @@ class JSONLLogger(BaseCallback):
         check_function("redact", redact, "(str) -> str | None")
         self.path = path
         self._policy = Policy("span" if content else "none", Redactor(redact), limit)
-        self._arisen = Arisen()
         self._file = AppendFile(path)
 
     def on_event(self, event: Event, /) -> None:
@@ -85,15 +83,13 @@ class JSONLLogger(BaseCallback):
     def _lines(self, event: Event) -> Iterator[tuple[str, Fields]]:
         match event:
             case Started():
-                self._arisen.start(event)
                 yield self._start(event)
             case Retrying():
                 waits = {"attempt": event.attempt, "max_attempts": event.max_attempts, "delay_s": event.delay_s}
                 yield "retry", {**waits, **self._failure(event.failure)}
             case Finished():
-                is_new_failure = self._arisen.finish(event) and not isinstance(event.operation, ToolCall)
                 ends = {**self._failure(event.failure), **_ends(event)}
-                if is_new_failure:
+                if event.failure is not None and event.passage == "new":
                     yield "error", ends
                 if not isinstance(event.operation, ModelCall) or event.failure is None:
                     yield self._end(event, ends)

@@ -5,10 +5,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypedDict
 
-from rlm_otel.callbacks.arisen import Arisen
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.lock import ForkLock
-from rlm_otel.events import Cost, Event, Finished, ModelCall, Retrying, Started, ToolCall, Unpriced
+from rlm_otel.events import Cost, Event, Finished, ModelCall, Retrying, Started, Unpriced
 from rlm_otel.prices import Price, PriceList
 
 _REMEMBERED: Final = 10_000
@@ -124,19 +123,13 @@ class MetricsCollector(BaseCallback):
         self.prices = prices if prices is None or isinstance(prices, PriceList) else PriceList(prices)
         self.errors = 0
         self._models: dict[str, _Model] = {}
-        self._arisen = Arisen()
         self._lock = ForkLock()
 
     def on_event(self, event: Event, /) -> None:
         """Takes note of an event."""
-        is_new_failure = False
-        match event:
-            case Started():
-                self._arisen.start(event)
-            case Finished():
-                is_new_failure = self._arisen.finish(event) and not isinstance(event.operation, ToolCall)
         with self._lock:
-            self.errors += is_new_failure
+            if isinstance(event, Finished) and event.failure is not None and event.passage == "new":
+                self.errors += 1
             if isinstance(event.operation, ModelCall):
                 self._note(event, self._models.setdefault(event.operation.model, _Model()))
 

@@ -92,16 +92,17 @@ class PlannedCallback:
     hooks: Mapping[str, Hook]
 
 
-def plan(callback: object) -> PlannedCallback:
+def plan(callback: object, *, must_have_hooks: bool = True) -> PlannedCallback:
     """Reads a callback's hooks; those inherited from `BaseCallback` unchanged are left out and cost nothing.
 
-    Raises TypeError for a class instead of an instance, and for an object that has none of the hooks.
+    Raises TypeError for a class instead of an instance, and for an object that has none of the hooks (a listener need
+    not have any).
     """
     if isinstance(callback, type):
         msg = f"callbacks must be objects, got the class {callback.__name__}; write {callback.__name__}() instead"
         raise TypeError(msg)
     hooks = {name: hook for name in HOOKS if (hook := _hook(callback, name)) is not None}
-    if not hooks and not isinstance(callback, BaseCallback):
+    if must_have_hooks and not hooks and not isinstance(callback, BaseCallback):
         msg = (
             f"{callback!r} is no callback: it has neither on_event nor any of {', '.join(HOOKS)}; "
             "subclass rlm_otel.callbacks.BaseCallback and override one of them"

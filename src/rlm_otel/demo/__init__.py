@@ -6,7 +6,7 @@ from typing import Literal, TextIO
 
 import openai
 
-from rlm_otel import OTelCallback
+from rlm_otel import OTelCallback, StopRun, TornStream
 from rlm_otel import semconv as sc
 from rlm_otel.demo.calls import call_local_model, call_model, call_script
 from rlm_otel.demo.delivery import Delivered, Delivery, Embedded, Emitted, Remote, Wire
@@ -44,7 +44,7 @@ def show(choice: Choice, *, out: TextIO, err: TextIO, environ: Mapping[str, str]
         return 2
     except LocalModelError as error:
         print(error, file=err)
-    except openai.OpenAIError as error:
+    except (openai.OpenAIError, StopRun, TornStream) as error:
         print(_one_line(error), file=err)
     return 1
 
@@ -115,7 +115,7 @@ def _look_next(trace_id: str | None) -> tuple[str, ...]:
     )
 
 
-def _one_line(error: openai.OpenAIError) -> str:
+def _one_line(error: Exception) -> str:
     """What to do about it, where the error carries advice; else what it says."""
     said = next(iter(getattr(error, "__notes__", ())), None) or f"{type(error).__name__}: {error}"
     return visible(" ".join(said.split()))

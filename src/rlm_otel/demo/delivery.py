@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
+from rlm_otel.destination import Options, read_destination
 from rlm_otel.events import Event, Finished
 from rlm_otel.received import ReceivedSpan, read_spans
 from rlm_otel.receiver import Receiver
@@ -22,12 +23,12 @@ class Emitted:
     """A listener that counts what ended: as many spans must arrive."""
 
     def __init__(self) -> None:
-        self._ids: set[str] = set()
+        self._ids: list[str] = []
 
     def on_event(self, event: Event, /) -> None:
         """Notes the end of a run, a model call or a tool call."""
         if isinstance(event, Finished):
-            self._ids.add(event.id)
+            self._ids.append(event.id)  # atomic: events come from many threads
 
     @property
     def count(self) -> int:
@@ -83,7 +84,8 @@ class Remote:
         from opentelemetry.sdk.trace.export import SimpleSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-        self._url = url
+        options = Options(service_name=_SERVICE, endpoint=url, protocol=protocol)
+        self._shown = read_destination("traces", options, environ).shown  # without a password
         self._copy = InMemorySpanExporter()
         self.telemetry = configure(
             service_name=_SERVICE, endpoint=url, protocol=protocol, environ={**_IMPATIENT, **environ, **_AT_THE_END}
@@ -100,7 +102,7 @@ class Remote:
         metrics_accepted = self._send(self.telemetry.meter_provider)
         self.telemetry.shutdown(1.0)
         spans = tuple(read_spans(encode_spans(self._copy.get_finished_spans())))
-        line = f"spans: {emitted} emitted, {_said(spans_accepted)} by {self._url}; metrics {_said(metrics_accepted)}"
+        line = f"spans: {emitted} emitted, {_said(spans_accepted)} by {self._shown}; metrics {_said(metrics_accepted)}"
         trace_id = spans[-1].trace_id if spans and spans_accepted else None
         complete = spans_accepted and metrics_accepted
         return Delivered(spans=spans, line=line, complete=complete, trace_id=trace_id)

@@ -32,7 +32,7 @@ SCRIPT: Final[Mapping[str, Sequence[Item]]] = {
             usage=Tokens(input=1_472, output=38, cached=1_280),
             delay_s=0.1,
             first_token_delay_s=0.2,
-            chunk_delay_s=0.02,
+            chunk_delay_s=0.01,
             headers=_HEADROOM,
         ),
     ),
@@ -49,9 +49,9 @@ SCRIPT: Final[Mapping[str, Sequence[Item]]] = {
         ),
     ),
     workload.STUBBORN: (
-        Failure(429, message="Rate limit reached for gpt-4o-mini.", retry_after=0.3, delay_s=0.05),
+        Failure(429, message="Rate limit reached for gpt-4o-mini.", retry_after=0.2, delay_s=0.05),
         Failure(500, message="The server had an error while processing your request.", delay_s=0.1),
-        Answer("Até amanhã!", usage=Tokens(input=19, output=5), delay_s=0.3),
+        Answer("Até amanhã!", usage=Tokens(input=19, output=5), delay_s=0.2),
     ),
     workload.TOO_LONG: (
         Failure(

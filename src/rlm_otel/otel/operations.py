@@ -7,20 +7,19 @@ from typing import Final
 from opentelemetry.context import Context
 from opentelemetry.trace import Span
 
-from rlm_otel.events import Failure, Link, Started
+from rlm_otel.events import Link, Started
 from rlm_otel.values import Attributes, Value
 
 Series = tuple[tuple[str, Value], ...]
 """What a model call is counted under while it is open: attributes as a tuple, so that it can be a key."""
 
 LIMIT: Final = 10_000
-_REMEMBERED_FAILURES: Final = 32
 
 
 class Open:
     """One operation between its start and its end."""
 
-    __slots__ = ("attributes", "context", "failures", "link", "retried", "series", "span", "started")
+    __slots__ = ("attributes", "context", "link", "retried", "series", "span", "started")
 
     def __init__(
         self,
@@ -43,23 +42,6 @@ class Open:
         """None for what is no model call."""
         self.retried = 0
         """Failed attempts that were told and counted."""
-        self.failures: list[tuple[int, str, str]] = []
-        """Failures that an operation inside this one has recorded already (see `Open.knows`)."""
-
-    def knows(self, failure: Failure) -> bool:
-        """Whether an operation inside has recorded this very failure: once is enough, not on each level it passes."""
-        return _fingerprint(failure) in self.failures
-
-    def note(self, failure: Failure) -> None:
-        """Remembers a failure that was recorded inside; only of the last few, a long run may have thousands."""
-        self.failures.append(_fingerprint(failure))
-        del self.failures[:-_REMEMBERED_FAILURES]
-
-
-def _fingerprint(failure: Failure) -> tuple[int, str, str]:
-    # The exception itself would keep its frames alive for as long as the run lasts; and since the id of a freed one is
-    # used again, the text has to be the same as well.
-    return id(failure.exception), failure.type, failure.message
 
 
 class OpenOperations:

@@ -14,7 +14,7 @@ from rlm_otel import mapping, measuring
 from rlm_otel import semconv as sc
 from rlm_otel.clock import SYSTEM_CLOCK
 from rlm_otel.content import Policy
-from rlm_otel.events import Failure, Finished, Link, ModelCall, Retrying, Started
+from rlm_otel.events import Finished, Link, ModelCall, Retrying, Started
 from rlm_otel.fence import fence
 from rlm_otel.measuring import DeclaredLabels
 from rlm_otel.otel.context import UNCHANGED, is_suppressed, with_span
@@ -176,17 +176,10 @@ class Recorder:
                 span.set_attributes(mapping.end_content(finished, self._policy))
             if failure is not None:
                 self._failures.set_status(span, failure)
-        if failure is not None:
-            self._record_exception(operation, failure, end_ns)
+        if failure is not None and finished.passage != "passing":
+            self._failures.record(operation, failure, end_ns)
         if detailed:
             self._details.emit(operation, finished, attributes, end_ns)
-
-    def _record_exception(self, operation: Open, failure: Failure, end_ns: int) -> None:
-        if not operation.knows(failure):
-            self._failures.record(operation, failure, end_ns)
-        enclosing = self.operations.get(operation.started.origin.parent_id)
-        if enclosing is not None:
-            enclosing.note(failure)
 
 
 def _abandon(operation: Open) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rlm_otel.events import Reply, Usage
+from rlm_otel.fence import fence
 from rlm_otel.messages import Message, Part, Reasoning, Text, ToolRequest
 from rlm_otel.reader.fields import extras, items, json_text, read, reasoning, text
 from rlm_otel.reader.reply import header, read_cost, read_rate_limits, read_usage, usage_of
@@ -21,6 +22,7 @@ class ChunkReader:
         "_id",
         "_model",
         "_tier",
+        "_unread",
         "_usage",
         "generated",
         "visible",
@@ -40,6 +42,7 @@ class ChunkReader:
         self._model: str | None = None
         self._tier: str | None = None
         self._fingerprint: str | None = None
+        self._unread = False
 
     # `Any`: read without a look at the type, because every test here is paid once a chunk.
     def feed(self, chunk: Any) -> str:
@@ -66,7 +69,10 @@ class ChunkReader:
                     return said
             except (AttributeError, TypeError, ValueError):
                 pass  # no ordinary text chunk of the SDK: the careful way reads it
-        return self._feed_carefully(chunk)
+        with fence("rlm_otel", "reader"):  # a bug of ours must not end the user's stream
+            return self._feed_carefully(chunk)
+        self._unread = True
+        return ""
 
     def _feed_carefully(self, chunk: object) -> str:
         self._id = text(read(chunk, "id")) or self._id
@@ -95,8 +101,12 @@ class ChunkReader:
         return said if number == 0 else ""
 
     def complete(self) -> bool:
-        """Whether each choice has a finish reason, and there was one at all; otherwise the stream was torn."""
-        return bool(self._choices) and all(choice.reason is not None for choice in self._choices.values())
+        """Whether each choice has a finish reason, and there was one at all; otherwise the stream was torn.
+
+        Where a chunk could not be read nobody can tell: then it counts as complete.
+        """
+        finished = bool(self._choices) and all(choice.reason is not None for choice in self._choices.values())
+        return finished or self._unread
 
     def result(self) -> tuple[Reply, Usage | None]:
         """The reply as far as it came, and the tokens counted."""

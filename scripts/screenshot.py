@@ -1,0 +1,38 @@
+"""Writes docs/demo.svg: what `rlm-otel demo` prints, as a picture."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+from rich._export_format import CONSOLE_SVG_FORMAT
+from rich.console import Console
+from rich.text import Text
+
+PICTURE: Final = Path(__file__).parents[1] / "docs" / "demo.svg"
+WIDTH: Final = 100
+DEMO: Final = "from rlm_otel.cli import main; main(['demo'])"
+
+
+def output() -> str:
+    """What the demo prints on a terminal that has colours; progress lines are left out."""
+    terminal = {"FORCE_COLOR": "1", "COLUMNS": str(WIDTH), "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", DEMO], env={**os.environ, **terminal}, stdout=subprocess.PIPE, check=True
+    )
+    return done.stdout.decode()
+
+
+def picture(text: str) -> str:
+    """The text as an SVG that needs no font from elsewhere."""
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
+        console.print(Text.from_ansi(text.strip("\n")))
+        template = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
+        return console.export_svg(title="rlm-otel demo", code_format=template, unique_id="demo")
+
+
+if __name__ == "__main__":
+    PICTURE.write_text(picture(output()), encoding="utf-8")

@@ -1,0 +1,41 @@
+"""Making an operation current: our context variable and the tracing's, for one piece of work."""
+
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING
+
+from rlm_otel.ambient import current_bracket
+from rlm_otel.events import ModelCall
+from rlm_otel.fence import fence
+
+if TYPE_CHECKING:
+    from rlm_otel.bracket import Bracket
+
+
+class Current:
+    """Sets our context variable and the tracing's for one piece of work."""
+
+    __slots__ = ("_bracket", "_managers", "_token")
+
+    def __init__(self, bracket: "Bracket") -> None:
+        self._bracket = bracket
+
+    def __enter__(self) -> None:
+        bracket = self._bracket
+        self._token = current_bracket.set(bracket)
+        self._managers: list[AbstractContextManager[object]] = []
+        tracing = bracket.emitter.tracing
+        if tracing is None or bracket.link is None:
+            return
+        with fence(type(tracing).__name__, "current"):
+            self._enter(tracing.current(bracket.link))
+            if isinstance(bracket.operation, ModelCall):
+                self._enter(tracing.suppressed())
+
+    def __exit__(self, *_: object) -> None:
+        for manager in reversed(self._managers):
+            manager.__exit__(None, None, None)
+        current_bracket.reset(self._token)
+
+    def _enter(self, manager: AbstractContextManager[object]) -> None:
+        manager.__enter__()
+        self._managers.append(manager)
