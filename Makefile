@@ -27,7 +27,7 @@ demo-local: .venv/local-llm
 
 test: .venv/installed
 	@echo "tests"
-	@.venv/bin/python -m pytest -m "not local_llm and not stack"
+	@.venv/bin/python -m pytest -n auto --dist worksteal -m "not local_llm and not stack"
 
 test-local-llm: .venv/local-llm
 	@echo "tests with the small model"

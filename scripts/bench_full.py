@@ -158,7 +158,7 @@ class Full(ByHand):
         elapsed, kind = time.perf_counter() - call.began, "openai.RateLimitError"
         request_id = error.response.headers.get("x-request-id")
         text = f"{kind}, HTTP {error.status_code}, code {error.code}, request {request_id}"
-        both = {"rlm.outcome": "failed", "error.type": kind}
+        both: dict[str, Any] = {"rlm.outcome": "failed", "error.type": kind}
         about_call = {
             **both,
             "rlm.http.status_code": error.status_code,

@@ -120,7 +120,7 @@ class ByHand:
         raise NotImplementedError
 
     def end(self, call: Call, answer: Any, reason: str, headers: Any) -> None:
-        """Ends the spans and records; `answer`: the reply, or the last chunk of a stream, which has the same fields but no choices."""
+        """Ends the spans and records; `answer`: the reply, or a stream's last chunk, which has the same fields."""
         raise NotImplementedError
 
     def fail(self, call: Call, error: RateLimitError) -> None:
@@ -187,7 +187,7 @@ class Least(ByHand):
         self._output = histogram("output_tokens", "{token}", explicit_bucket_boundaries_advisory=TOKENS)
 
     def begin(self, prompt: str, model: str, *, streamed: bool) -> Call:
-        attributes = {
+        attributes: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
             "gen_ai.request.model": model,

@@ -176,6 +176,19 @@ def test_a_start_that_fails_shows_the_log() -> None:
         LocalModel(n_ctx="many")  # type: ignore[arg-type]
 
 
+def nobody_listens_soon(address: tuple[str, int]) -> bool:
+    """A dying process may close its connections a moment before it stops to take new ones."""
+    for _ in range(1000):
+        try:
+            with socket.create_connection(address, timeout=30) as connection:
+                connection.recv(1)
+        except ConnectionRefusedError:
+            return True
+        except ConnectionResetError:
+            pass
+    return False
+
+
 @pytest.mark.local_llm
 def test_it_ends_with_the_process_that_started_it() -> None:
     """A parent that is killed cannot clean up; its model goes all the same."""
@@ -192,8 +205,7 @@ def test_it_ends_with_the_process_that_started_it() -> None:
         with socket.create_connection(address, timeout=30) as connection:
             parent.kill()
             assert connection.recv(1) == b""
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(address, timeout=30)
+    assert nobody_listens_soon(address)
 
 
 @pytest.mark.local_llm

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from rlm_otel import BaseCallback, StopRun
+from rlm_otel.events import Event, Retrying
 from rlm_otel.result import Result
 from rlm_otel.testing import Answer, Failure, Tool
 from tests.rig import Rig
@@ -91,33 +92,36 @@ async def test_s94_an_async_hook_runs_beside_the_call(rig: Rig) -> None:
 
 
 async def test_on_retry_is_awaited_before_the_wait(rig: Rig) -> None:
-    """The next attempt is made when the async hook is through, and the call's start hook came before it."""
+    """It begins when the call's start hook is through, and the next attempt is made when it is through itself."""
     server = rig.serve(Failure(429, retry_after=0), "ok")
     seen: list[tuple[str, int]] = []
+    failed = asyncio.Event()
+
+    class Told:
+        def on_event(self, event: Event) -> None:
+            if isinstance(event, Retrying):
+                failed.set()
 
     class Retry:
         async def on_llm_start(self) -> None:
-            await asyncio.sleep(0)
-            seen.append(("on_llm_start", 0))
+            await asyncio.wait_for(failed.wait(), 5)
+            seen.append(("on_llm_start ends", len(server.requests)))
 
         async def on_retry(self, attempt: int) -> None:
+            seen.append((f"on_retry {attempt} begins", len(server.requests)))
             for _ in range(20):
                 await asyncio.sleep(0)
-            seen.append((f"on_retry {attempt}", len(server.requests)))
+            seen.append((f"on_retry {attempt} ends", len(server.requests)))
 
-    assert (await rig.rlm(server=server, callbacks=[Retry(), rig.callback]).arun("go")).text == "ok"
-    assert seen == [("on_llm_start", 0), ("on_retry 1", 1)]
+    assert (await rig.rlm(server=server, callbacks=[Told(), Retry(), rig.callback]).arun("go")).text == "ok"
+    assert seen == [("on_llm_start ends", 1), ("on_retry 1 begins", 1), ("on_retry 1 ends", 1)]
     assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize(
     ("hook", "outline"),
     [
-        pytest.param(
-            "on_run_start",
-            "invoke_agent root (closed)",
-            marks=pytest.mark.xfail(reason="the loop does not turn between the run's start and its first call"),
-        ),
+        ("on_run_start", "invoke_agent root (closed)"),
         ("on_llm_start", "invoke_agent root (closed)\n  chat gpt-4o"),
         ("on_llm_end", "invoke_agent root (closed)\n  chat gpt-4o"),
         ("on_tool_end", "invoke_agent root (closed)\n  chat gpt-4o\n  execute_tool work"),
@@ -173,6 +177,6 @@ async def test_hooks_of_sub_runs_are_queued_with_those_of_the_root(rig: Rig) -> 
         """Asks twice."""
         return llm_query("one") + llm_query("two")
 
-    script = [Answer(tool_calls=[Tool("ask")]), "1", "2", "done"]
-    await rig.rlm(*script, tools=[ask], max_depth=1, callbacks=[Hooks(), rig.callback]).arun("go")
+    wanted = Answer(tool_calls=[Tool("ask")])
+    await rig.rlm(wanted, "1", "2", "done", tools=[ask], max_depth=1, callbacks=[Hooks(), rig.callback]).arun("go")
     assert ended == [("run", 1), ("run", 1), ("run", 0)]

@@ -203,9 +203,15 @@ async def test_s95_a_hook_may_start_a_model_call(rigs: Callable[..., Rig], is_as
         def on_tool_start(self, tool_name: str) -> None:
             asked.append(judge.run(tool_name).text)
 
+        def on_llm_end(self, agent: str) -> None:
+            asked.append(agent)
+
     class Async:
         async def on_tool_start(self, tool_name: str) -> None:
             asked.append((await judge.arun(tool_name)).text)
+
+        async def on_llm_end(self, agent: str) -> None:
+            asked.append(agent)
 
     for hooks in (Sync(), Async()) if is_async else (Sync(),):
         rig = rigs()
@@ -216,7 +222,7 @@ async def test_s95_a_hook_may_start_a_model_call(rigs: Callable[..., Rig], is_as
             "invoke_agent root 0\n  chat gpt-4o 0\n  chat gpt-4o 0\n  execute_tool work 0\n"
             "  invoke_agent judge 1\n    chat gpt-4o 1"
         )
-    assert asked == ["good"] * (2 if is_async else 1)
+    assert asked == ["root", "good", "root"] * (2 if is_async else 1)
 
 
 class Odd:
@@ -233,6 +239,7 @@ class Odd:
 
     def on_llm_end(self, response: object, **kwargs: object) -> None:
         self.calls.append(("on_llm_end", str(response), kwargs["outcome"], kwargs["depth"]))
+        len(3)  # type: ignore[arg-type]  # a TypeError of its own
 
     def on_tool_start(self, *args: object) -> None:
         self.calls.append(("on_tool_start", *args))
@@ -261,5 +268,5 @@ async def test_s96_a_hook_gets_what_it_names_once(rig: Rig, caplog: pytest.LogCa
         ("on_llm_end", "a b c", "completed", 0),
         ("on_run_end", 7),
     ]
-    assert fence.failures() == {("Odd", "on_run_end"): 1}
+    assert fence.failures() == {("Odd", "on_llm_end"): 2, ("Odd", "on_run_end"): 1}
     assert "TypeError: object of type 'int' has no len()" in caplog.text

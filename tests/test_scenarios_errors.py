@@ -5,6 +5,7 @@ from collections.abc import Callable
 import openai
 import pytest
 
+from rlm_otel import NoAnswer
 from rlm_otel.testing import Answer, Broken, CapturedSpan, Failure, Item, Raw, Tokens, Tool
 from rlm_otel.testing.script import Breakage
 from tests.rig import Rig
@@ -214,22 +215,12 @@ async def test_s51_an_error_event_in_a_stream_fails_it(
     assert records(rig) == [("chat gpt-4o", "openai.APIError")]
 
 
-class Raws:
-    """A callback that keeps the SDK's own replies."""
-
-    def __init__(self) -> None:
-        self.raws: list[object] = []
-
-    def on_llm_end(self, response: object) -> None:
-        self.raws.append(getattr(response, "raw", None))
-
-
 @PLAIN
-async def test_s51_a_body_that_is_no_json_is_tolerated(rig: Rig, way: str) -> None:
-    """The SDK gives the text of such a reply: so do end hooks, nothing is invented, and the spans end."""
-    kept = Raws()
-    await ask(rig.rlm(Raw("<html>Log in, please</html>"), callbacks=[rig.callback, kept]), way)
-    assert kept.raws == ["<html>Log in, please</html>"]
+async def test_s51_a_body_that_is_no_json_is_a_failure_that_shows_it(rig: Rig, way: str) -> None:
+    """A 200 without choices is no answer: the error has what the SDK made of it, nothing is invented, the spans end."""
+    with pytest.raises(NoAnswer, match="without choices; check base_url=") as caught:
+        await ask(rig.rlm(Raw("<html>Log in, please</html>")), way)
+    assert caught.value.reply == "<html>Log in, please</html>"
     assert [
         name for name in rig.span("chat gpt-4o").attributes if name.startswith(("gen_ai.usage", "gen_ai.response"))
     ] == []

@@ -24,6 +24,10 @@ def wrong_path(rig: Rig) -> str:
     return rig.serve("never").base_url + "/nowhere"
 
 
+def no_scheme(rig: Rig) -> str:
+    return "localhost:8000/v1"
+
+
 def unreachable(rig: Rig) -> str:
     server = rig.serve()
     server.close()
@@ -37,7 +41,17 @@ NO_KEY = (
 BAD_KEY = " refused the API key: check OPENAI_API_KEY or api_key=, and that it is this server's."
 NOT_FOUND = " does not know the model 'gpt-4o' or has no such path: check the model's name and base_url=."
 NOT_THERE = " cannot be reached: check that the server runs, and base_url= or OPENAI_BASE_URL."
+NO_SCHEME = " is no address of a server: base_url= has to begin with http:// or https://."
+BAD_HEADER = " was not asked: the API key or a header has a character that HTTP forbids, such as a line break."
 SILENT = " did not answer in time: give it longer with timeout= (seconds per attempt)."
+
+
+def runner(rig: Rig, url: str, *, api_key: str = "mine", timeout: float = 10.0) -> RLM:
+    rlm = RLM.from_openai(
+        "gpt-4o", base_url=url, api_key=api_key, timeout=timeout, max_retries=0, callbacks=[rig.callback]
+    )
+    rig.runners.append(rlm)
+    return rlm
 
 
 @EITHER
@@ -47,6 +61,7 @@ SILENT = " did not answer in time: give it longer with timeout= (seconds per att
         (wrong_key, openai.AuthenticationError, BAD_KEY),
         (unknown_model, openai.NotFoundError, NOT_FOUND),
         (wrong_path, openai.NotFoundError, NOT_FOUND),
+        (no_scheme, openai.APIConnectionError, NO_SCHEME),
         (unreachable, openai.APIConnectionError, NOT_THERE),
     ],
 )
@@ -55,22 +70,37 @@ async def test_s42_what_cannot_work_says_what_to_do(
 ) -> None:
     """The SDK's exception has one more line, a note with the address and the way out; the spans are there."""
     url = mistake(rig)
-    rlm = RLM.from_openai("gpt-4o", base_url=url, api_key="mine", max_retries=0, callbacks=[rig.callback])
-    rig.runners.append(rlm)
     with pytest.raises(kind) as caught:
-        await ask(rlm, way)
+        await ask(runner(rig, url), way)
     assert (type(caught.value), caught.value.__notes__) == (kind, [url + advice])
     assert rig.outline() == f"invoke_agent !openai.{kind.__name__}\n  chat gpt-4o !openai.{kind.__name__}"
+
+
+@EITHER
+@pytest.mark.parametrize("key", ["sk-1\n", "ключ"])
+async def test_s42_a_key_that_http_cannot_carry_says_what_to_do(rig: Rig, way: str, key: str) -> None:
+    """A line break at the end of a key, or a Cyrillic letter in it, is an unlikely thing to think of."""
+    url = rig.serve("never").base_url
+    with pytest.raises((openai.APIConnectionError, UnicodeEncodeError)) as caught:
+        await ask(runner(rig, url, api_key=key), way)
+    assert caught.value.__notes__ == [url + BAD_HEADER]
+
+
+@EITHER
+async def test_s42_advice_does_not_show_a_password(rig: Rig, way: str) -> None:
+    """Of an address with a user and a password, neither gets into the note, which tracebacks show."""
+    url = unreachable(rig)
+    with pytest.raises(openai.APIConnectionError) as caught:
+        await ask(runner(rig, url.replace("http://", "http://user:password@")), way)
+    assert caught.value.__notes__ == [url + NOT_THERE]
 
 
 @EITHER
 async def test_s42_a_silent_server_says_what_to_do(rig: Rig, way: str) -> None:
     """An attempt that takes longer than `timeout` says so."""
     url = rig.serve(Hang()).base_url
-    rlm = RLM.from_openai("gpt-4o", base_url=url, api_key="any", max_retries=0, timeout=0.05, callbacks=[rig.callback])
-    rig.runners.append(rlm)
     with pytest.raises(openai.APITimeoutError) as caught:
-        await ask(rlm, way)
+        await ask(runner(rig, url, timeout=0.05), way)
     assert caught.value.__notes__ == [url + SILENT]
     assert rig.outline() == "invoke_agent !openai.APITimeoutError\n  chat gpt-4o !openai.APITimeoutError"
 

@@ -1,6 +1,7 @@
 """What is current while a stream is read or left, and what hangs under what: scenarios 26, 32, 33, 77, 78 and 82."""
 
 import asyncio
+import contextvars
 import json
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,6 +13,10 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 from rlm_otel import RLM
+from rlm_otel.ambient import current_bracket
+from rlm_otel.bracket import Bracket
+from rlm_otel.emitter import Emitter
+from rlm_otel.events import ModelCall
 from rlm_otel.testing import Answer, Broken, Tokens
 from tests.rig import Rig
 from tests.stream_kinds import AnyStream, Open, both_kinds
@@ -159,6 +164,16 @@ async def test_s77_closed_in_another_task(rig: Rig, caplog: pytest.LogCaptureFix
     assert await asyncio.create_task(first()) == "one "
     await asyncio.create_task(stream.aclose())
     assert rig.outline() == "invoke_agent root (closed)\n  chat gpt-4o (closed)"
+    assert complaints(caplog) == []
+
+
+def test_s77_current_operation_left_elsewhere(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """A read that was suspended in one context may be closed in another one, as the garbage collector does it."""
+    with Bracket(Emitter([rig.callback]), ModelCall(provider="openai", model="gpt-4o")) as call:
+        suspended = call.current()
+        contextvars.copy_context().run(suspended.__enter__)
+        suspended.__exit__(None, None, None)
+        assert (current_bracket.get(), trace.get_current_span()) == (None, trace.INVALID_SPAN)
     assert complaints(caplog) == []
 
 

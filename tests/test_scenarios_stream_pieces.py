@@ -192,6 +192,15 @@ async def test_s28_odd_chunks_add_nothing(rigs: Rigs, open_stream: Open) -> None
 
 
 @both_kinds
+async def test_s28_only_the_first_choice_is_the_answer(rigs: Rigs, open_stream: Open) -> None:
+    """The texts of several choices, which come in turns, are kept apart; the stream gives the first one's."""
+    rig = rigs(content="span")
+    stream = open_stream(rig.rlm(Answer(("one two", "three four")), name="root"), "count", n=2)
+    assert [text async for text in stream] == ["one ", "two"]
+    assert said(rig) == [["one two"], ["three four"]]
+
+
+@both_kinds
 async def test_s28_pieces_are_assembled_by_index(rigs: Rigs, open_stream: Open) -> None:
     """Tool calls of several choices that come in pieces, in any order, are put together by their indexes."""
     rig = rigs(content="span")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from rlm_otel.ambient import annotate, attributes, current_trace_id
     from rlm_otel.callbacks.base import BaseCallback
-    from rlm_otel.errors import BudgetExceeded, LimitReached, StopRun, TornStream
+    from rlm_otel.errors import BudgetExceeded, LimitReached, NoAnswer, StopRun, TornStream
     from rlm_otel.logs import TraceContextFilter
     from rlm_otel.otel import OTelCallback
     from rlm_otel.prices import Price
@@ -20,6 +20,7 @@ __all__ = [
     "BaseCallback",
     "BudgetExceeded",
     "LimitReached",
+    "NoAnswer",
     "OTelCallback",
     "Price",
     "Result",
@@ -39,6 +40,7 @@ _HOMES: Final = {
     "BaseCallback": "callbacks.base",
     "BudgetExceeded": "errors",
     "LimitReached": "errors",
+    "NoAnswer": "errors",
     "OTelCallback": "otel",
     "Price": "prices",
     "Result": "result",

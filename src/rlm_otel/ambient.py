@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, Final
 
 from rlm_otel.events import Labels, Link
 
@@ -33,6 +33,17 @@ def attributes(**labels: str) -> Iterator[None]:
         yield
     finally:
         current_labels.reset(token)
+
+
+def restore(token: Token[Any]) -> None:
+    """Takes back what a variable was set to.
+
+    A coroutine that was dropped is closed by the garbage collector, in whatever context that runs: there it is not set.
+    """
+    try:
+        token.var.reset(token)
+    except ValueError:
+        pass
 
 
 def current_link() -> Link | None:

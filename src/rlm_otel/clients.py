@@ -7,8 +7,17 @@ from weakref import WeakKeyDictionary
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
 
-# What httpx (and httpx2) calls the end of a connection that had been made.
-_BROKEN_OFF: Final = ("ReadError", "RemoteProtocolError", "WriteError")
+_BROKE_OFF: Final = "broke off before its answer was complete: ask again, and look at the server's own log."
+_UNREACHABLE: Final = "cannot be reached: check that the server runs, and base_url= or OPENAI_BASE_URL."
+_BAD_HEADER: Final = "was not asked: the API key or a header has a character that HTTP forbids, such as a line break."
+# By the name of the exception beneath the SDK's, which httpx and httpx2 share.
+_CONNECTION_ADVICE: Final = {
+    "ReadError": _BROKE_OFF,
+    "RemoteProtocolError": _BROKE_OFF,
+    "WriteError": _BROKE_OFF,
+    "LocalProtocolError": _BAD_HEADER,
+    "UnsupportedProtocol": "is no address of a server: base_url= has to begin with http:// or https://.",
+}
 
 
 class Clients:
@@ -100,7 +109,7 @@ def advice(error: Exception, client: Any, model: str) -> str | None:
     """What to do about a failed call, in one line; None where the error says it itself."""
     from openai import APIConnectionError, APITimeoutError, AuthenticationError, NotFoundError
 
-    where = f"{client.base_url}".rstrip("/")
+    where = str(client.base_url.copy_with(userinfo=b"")).rstrip("/")  # a proxy's password may be in it
     match error:
         case AuthenticationError():
             return f"{where} refused the API key: check OPENAI_API_KEY or api_key=, and that it is this server's."
@@ -110,10 +119,10 @@ def advice(error: Exception, client: Any, model: str) -> str | None:
             )
         case APITimeoutError():
             return f"{where} did not answer in time: give it longer with timeout= (seconds per attempt)."
-        case APIConnectionError() if type(error.__cause__).__name__ in _BROKEN_OFF:
-            return f"{where} broke off before its answer was complete: ask again, and look at the server's own log."
         case APIConnectionError():
-            return f"{where} cannot be reached: check that the server runs, and base_url= or OPENAI_BASE_URL."
+            return f"{where} {_CONNECTION_ADVICE.get(type(error.__cause__).__name__, _UNREACHABLE)}"
+        case UnicodeEncodeError(encoding="ascii"):
+            return f"{where} {_BAD_HEADER}"
     return None
 
 

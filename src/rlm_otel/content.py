@@ -116,7 +116,7 @@ class Redactor:
         if self._hook is None:
             return text
         answer: object = None
-        with fence(self._name, "redact"):
+        with fence(self._name, "redact", quiet=True):
             answer = self._hook(text)
         return answer if isinstance(answer, str) else None
 

@@ -7,9 +7,10 @@ from typing import Any, cast
 
 from rlm_otel.bracket import Bracket
 from rlm_otel.clients import advice
+from rlm_otel.content import encodable
 from rlm_otel.effects import Close, Connect, Effect, Execute, Reading, Send, Settle, Tell, Wait
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import Leave, LimitReached, StopRun, TornStream
+from rlm_otel.errors import Leave, LimitReached, NoAnswer, StopRun, TornStream
 from rlm_otel.events import Cost, ModelCall, Reply, Run, RunResult
 from rlm_otel.execution import AsyncQuery, Execution, Query
 from rlm_otel.fence import fence
@@ -154,6 +155,9 @@ class Conversation:
         else:
             call.result, call.usage = read_reply(response, raw.headers)
             call.reported_cost = read_cost(response)
+            if not call.result.messages:
+                msg = f"the server answered with a {type(response).__name__} without choices; check base_url="
+                raise NoAnswer(msg, response)
 
     def _read(self, call: Bracket, stream: Any, headers: object) -> Generator[Effect, Any, None]:
         reading = Reading(call, stream, headers, shown=self._task.shown)
@@ -195,7 +199,7 @@ class Conversation:
         return ModelCall(
             provider=task.provider or provider_of(url.host) or "openai",
             model=task.model,
-            server_address=url.host,
+            server_address=url.host or None,
             server_port=url.port or (80 if url.scheme == "http" else 443),
             stream=task.stream,
             request=self._request,
@@ -240,7 +244,7 @@ async def adrive(steps: Steps, error: BaseException | None = None) -> Result:
 
 
 def _assistant(reply: Reply, requests: tuple[ToolRequest, ...]) -> dict[str, object]:
-    message: dict[str, object] = {"role": "assistant", "content": reply.text or (None if requests else "")}
+    message: dict[str, object] = {"role": "assistant", "content": encodable(reply.text) or (None if requests else "")}
     if requests:
         message["tool_calls"] = [
             {"id": r.call_id, "type": "function", "function": {"name": r.name, "arguments": r.arguments}}

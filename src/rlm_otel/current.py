@@ -3,7 +3,7 @@
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
-from rlm_otel.ambient import current_bracket
+from rlm_otel.ambient import current_bracket, restore
 from rlm_otel.events import ModelCall
 from rlm_otel.fence import fence
 
@@ -34,7 +34,7 @@ class Current:
     def __exit__(self, *_: object) -> None:
         for manager in reversed(self._managers):
             manager.__exit__(None, None, None)
-        current_bracket.reset(self._token)
+        restore(self._token)
 
     def _enter(self, manager: AbstractContextManager[object]) -> None:
         manager.__enter__()

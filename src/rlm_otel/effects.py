@@ -38,6 +38,7 @@ class Connect:
         return self._sync()
 
     async def aperform(self) -> Any:
+        await asyncio.sleep(0)  # a turn of the loop for async start hooks: one that stops the run at once comes in time
         return self._in_loop()
 
 

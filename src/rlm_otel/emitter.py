@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import TYPE_CHECKING, Final, TypeGuard
 
-from rlm_otel.ambient import current_bracket, running_hooks
+from rlm_otel.ambient import current_bracket, restore, running_hooks
 from rlm_otel.callbacks import hooks
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.callbacks.plan import HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
@@ -43,9 +43,9 @@ class Emitter:
         self.async_hooks = async_hooks
         self.listeners: tuple[Listener, ...] = tuple(c for c in listed if is_listener(c))
         planned = [plan(c, must_have_hooks=not is_listener(c)) for c in listed]
-        self._hooked: dict[str, tuple[tuple[PlannedCallback, Hook], ...]] = {
-            name: tuple((p, p.hooks[name]) for p in planned if name in p.hooks) for name in HOOKS
-        }
+        self._hooked: dict[str, tuple[tuple[PlannedCallback, Hook], ...]] = dict.fromkeys(HOOKS, ())
+        for name in {name for p in planned for name in p.hooks}:
+            self._hooked[name] = tuple((p, p.hooks[name]) for p in planned if name in p.hooks)
         self.tracing = next((c for c in self.listeners if is_tracing(c)), None)
         self._chunk_listeners = tuple(c for c in self.listeners if getattr(c, "chunks", False) is True)
         self.wants_tokens = bool(self._hooked["on_token"] or self._chunk_listeners)
@@ -186,8 +186,8 @@ class _Within:
         self._hooks = running_hooks.set((*running_hooks.get(), self._callback))
 
     def __exit__(self, *_: object) -> None:
-        running_hooks.reset(self._hooks)
-        current_bracket.reset(self._token)
+        restore(self._hooks)
+        restore(self._token)
 
 
 async def _awaited(scope: "Bracket | None", call: Callable[[], object]) -> object:
@@ -196,7 +196,7 @@ async def _awaited(scope: "Bracket | None", call: Callable[[], object]) -> objec
         result = call()
         return await result if is_coroutine(result) else result  # type: ignore[misc]  # is_coroutine narrows nothing
     finally:
-        current_bracket.reset(token)
+        restore(token)
 
 
 def _prices(callbacks: tuple[object, ...]) -> PriceList:

@@ -27,6 +27,14 @@ class DepthLimit(Exception):
     """A sub-call below `max_depth` was asked for; the model is told so as a tool's error."""
 
 
+class NoAnswer(Exception):
+    """A server said 200 and gave no choice: a login page, an error in the body. `reply` is what the SDK made of it."""
+
+    def __init__(self, message: str, reply: object) -> None:
+        super().__init__(message)
+        self.reply = reply
+
+
 class TornStream(Exception):
     """A stream ended without a finish reason: the answer is cut, although the transport ended cleanly."""
 

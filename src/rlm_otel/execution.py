@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rlm_otel.bracket import Bracket
+from rlm_otel.content import encodable
 from rlm_otel.errors import StopRun
 from rlm_otel.events import ToolCall, ToolResult
 from rlm_otel.messages import ToolRequest
@@ -79,7 +80,7 @@ class Execution:
 
     def _text(self) -> str:
         result = self._bracket.result
-        return result.text if isinstance(result, ToolResult) else ""
+        return encodable(result.text) if isinstance(result, ToolResult) else ""  # else it could not be sent
 
     # The three forms of `llm_query`, bound to this tool call by its bracket: bare threads have no context.
 

@@ -1,7 +1,10 @@
 """The one place where an exception is swallowed: around foreign code that must not harm the observed application."""
 
 import logging
+import sys
+import traceback as tracebacks
 from collections import Counter
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Final
 
@@ -14,18 +17,20 @@ _failures: Counter[tuple[str, str]] = Counter()
 class fence:
     """Swallows an `Exception` of the block; logs the first of each (owner, where) with its traceback.
 
-    The rest are counted. `StopRun`, cancellation and Ctrl-C pass. `strict` lets everything pass.
+    The rest are counted. `StopRun`, cancellation and Ctrl-C pass. `strict` lets everything pass. `quiet` logs class and
+    place alone: what the block works on is content, and its exceptions may quote it.
     """
 
-    __slots__ = ("_owner", "_strict", "_where")
+    __slots__ = ("_before", "_owner", "_quiet", "_strict", "_where")
 
-    def __init__(self, owner: str, where: str, *, strict: bool = False) -> None:
+    def __init__(self, owner: str, where: str, *, strict: bool = False, quiet: bool = False) -> None:
         self._owner = owner
         self._where = where
         self._strict = strict
+        self._quiet = quiet
 
     def __enter__(self) -> None:
-        return None
+        self._before = sys.exception()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -35,14 +40,39 @@ class fence:
         key = (self._owner, self._where)
         _failures[key] += 1
         if _failures[key] == 1:
+            told = None if self._quiet or error is self._before else _without(error, self._before)
             # Without logging set up, Python's handler of last resort prints this on stderr.
             logger.warning(
-                "%s.%s raised %s; it is ignored, and further failures there are only counted",
+                "%s.%s raised %s%s; it is ignored, and further failures there are only counted",
                 *key,
                 type(error).__name__,
-                exc_info=error,
+                _place(traceback) if told is None else "",
+                exc_info=told,
             )
         return True
+
+
+def _without(error: Exception, before: BaseException | None) -> Exception:
+    """The exception, apart from one that was already under way: an API's error may quote the prompt."""
+    for link in list(_chain(error)) if before is not None else ():
+        if link.__cause__ is before:
+            link.__cause__ = None
+        if link.__context__ is before:
+            link.__context__ = None
+    return error
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _place(traceback: TracebackType | None) -> str:
+    frames = tracebacks.extract_tb(traceback)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 def failures() -> dict[tuple[str, str], int]:

@@ -10,7 +10,8 @@ Attributes = dict[str, Value]
 Pairs = Iterator[tuple[str, Value | None]]
 """Names with their values; what is not known is None."""
 
-_INT64: Final = range(-(2**63), 2**63)
+INT64: Final = range(-(2**63), 2**63)
+"""The whole numbers that OTLP has room for."""
 
 
 def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
@@ -23,7 +24,7 @@ def _carried(value: Value) -> Value | None:
         return encodable(value)
     if isinstance(value, tuple):
         return tuple(map(encodable, value))
-    if isinstance(value, int) and value not in _INT64:
+    if isinstance(value, int) and value not in INT64:
         return None
     return value
 

@@ -12,7 +12,7 @@ from rlm_otel import semconv as sc
 from rlm_otel.content import Policy
 from rlm_otel.events import Finished, ModelCall
 from rlm_otel.otel.operations import Open
-from rlm_otel.values import Attributes
+from rlm_otel.values import INT64, Attributes
 
 
 class Details:
@@ -48,4 +48,13 @@ class Details:
 
 def _structured(content: Attributes) -> Mapping[str, AnyValue]:
     """On spans content is JSON text, since most viewers want that; on events the conventions want the structure."""
-    return {name: json.loads(value) if isinstance(value, str) else value for name, value in content.items()}
+    return {
+        name: json.loads(value, parse_int=_carried) if isinstance(value, str) else value
+        for name, value in content.items()
+    }
+
+
+def _carried(digits: str) -> int | str:
+    """The number, as text where OTLP has no room for it: the exporter would drop all the messages."""
+    number = int(digits)
+    return number if number in INT64 else digits

@@ -25,6 +25,7 @@ from rlm_otel.otel.metrics import Metrics
 from rlm_otel.otel.operations import LIMIT, Open, OpenOperations, Series
 from rlm_otel.otel.scope import logger_of, meter_of, tracer_of
 from rlm_otel.telemetry import Telemetry
+from rlm_otel.values import present
 
 _OWNER: Final = "OTelCallback"
 _NO_CONTEXT: Final = Context()
@@ -105,10 +106,9 @@ class Recorder:
             operation = self.operations.get(link_or_id)
         if operation is None or not operation.span.is_recording():
             return
-        for name, value in attributes.items():
-            shown = self._policy.text(value) if isinstance(value, str) else value
-            if shown is not None:
-                operation.span.set_attribute(name, shown)
+        pairs = attributes.items()
+        shown = present((name, self._policy.text(v) if isinstance(v, str) else v) for name, v in pairs)
+        operation.span.set_attributes(shown)
 
     def close(self) -> None:
         """Ends what is open as abandoned; what finishes later is ignored."""

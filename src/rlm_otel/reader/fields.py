@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from typing import Final
 
 _NO_FIELDS: Final[dict[str, object]] = {}
+_MOST: Final = 10**12
+"""A larger count is nonsense, and a few of them would make a sum that OTLP's 64 bits cannot carry."""
 
 
 def read(source: object, name: str) -> object:
@@ -41,17 +43,21 @@ def text(value: object) -> str | None:
 
 
 def count(value: object) -> int | None:
-    """The value if it is a whole number, 0 or more (some servers write `12.0`)."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return int(value) if value >= 0 and math.isfinite(value) and value == int(value) else None
+    """The value if it is a whole number, 0 or more (some servers write `12.0`), and one that can be summed up."""
+    if isinstance(value, float):
+        value = int(value) if value.is_integer() else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else None
 
 
 def number(value: object) -> float | None:
     """The value if it is a finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError:  # an int may be larger than any float
+        return None
+    return found if math.isfinite(found) else None
 
 
 def json_text(value: object) -> str:

@@ -7,6 +7,7 @@ from rlm_otel.reader.fields import count, extras, items, number, read, text
 from rlm_otel.reader.request import read_message
 
 _NOTHING: Final = Usage()
+_DIGITS: Final = 20  # more are no count, and `int` refuses thousands
 
 
 def read_reply(response: object, headers: object = None) -> tuple[Reply, Usage | None]:
@@ -92,7 +93,7 @@ def read_rate_limits(headers: object) -> tuple[RateLimit, ...]:
 
 def _limit(headers: object, what: str, kind: str) -> int | None:
     found = header(headers, f"x-ratelimit-{what}-{kind}") or header(headers, f"anthropic-ratelimit-{kind}-{what}")
-    return int(found) if found and found.isascii() and found.isdigit() else None
+    return count(int(found[:_DIGITS])) if found and found.isascii() and found.isdigit() else None
 
 
 def header(headers: object, name: str) -> str | None:
