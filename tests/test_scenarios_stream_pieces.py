@@ -225,6 +225,10 @@ async def test_s30_open_at_shutdown_is_abandoned(rigs: Rigs, open_stream: Open) 
     )
     chat = rig.span("chat gpt-4o")
     assert (chat.status, json.loads(chat.attributes["gen_ai.input.messages"])[0]["role"]) == ("unset", "user")
+    assert json.loads(chat.attributes["gen_ai.output.messages"]) == [
+        {"role": "assistant", "parts": [{"type": "text", "content": "one "}]}
+    ]
+    assert chat.attributes["gen_ai.response.time_to_first_chunk"] > 0
     assert [text async for text in stream] == ["two ", "three"]
     assert len(rig.spans) == 2
     assert rig.value("rlm.client.active") == 0

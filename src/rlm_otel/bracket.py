@@ -1,5 +1,6 @@
 """The bracket around one operation: the same `with` in sync and async code, one `Finished` on every way out."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
@@ -9,7 +10,7 @@ from rlm_otel.ambient import current_labels
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import StopRun
+from rlm_otel.errors import Leave, StopRun
 from rlm_otel.events import (
     Chunk,
     Cost,
@@ -67,6 +68,8 @@ class Bracket:
         self.result: Reply | ToolResult | RunResult | None = None
         self.usage: Usage | None = None
         self.reported_cost: float | None = None
+        self.so_far: Callable[[], tuple[Reply, Usage | None]] | None = None
+        """Of a stream that is being read: its reply until now."""
         self.attempts = 0
         self.first_chunk_s: float | None = None
         self.first_token_s: float | None = None
@@ -123,9 +126,16 @@ class Bracket:
         """Makes the operation current for one piece of work (a call, a chunk, a tool), never across a yield."""
         return Current(self)
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: BaseException) -> Failure:
         """Notes a failure that does not leave: a tool's error goes to the model."""
         self._failure = read_failure(error)
+        return self._failure
+
+    def peek(self) -> Finished:
+        """How it would end if it were abandoned now."""
+        if self.so_far is not None:
+            self.result, self.usage = self.so_far()
+        return self._finished(Leave("abandoned"), self.emitter.clock.monotonic_ns())
 
     def elapsed_s(self, now_ns: int) -> float:
         """Seconds from the start to a reading of the monotonic clock."""
@@ -189,6 +199,7 @@ class Bracket:
             operation=self.operation,
             link=self.link,
             parent=self.parent.link if self.parent else None,
+            peek=self.peek,
         )
 
     def _finished(self, error: BaseException | None, now: int) -> Finished:

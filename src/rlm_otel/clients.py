@@ -2,7 +2,6 @@
 
 import asyncio
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -46,7 +45,8 @@ class Clients:
         self._api_key = api_key
         self._options: dict[str, Any] = {"max_retries": 0} | ({} if timeout_s is None else {"timeout": timeout_s})
         self._sync: OpenAI | None = None
-        self._by_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncOpenAI] = WeakKeyDictionary()
+        # Not by weak references: a client knows its loop by its connections, so that neither would ever go.
+        self._by_loop: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
 
     def sync(self) -> "OpenAI":
         """The client for `run` and `stream`."""
@@ -74,6 +74,7 @@ class Clients:
                 from openai import AsyncOpenAI
 
                 client = AsyncOpenAI(base_url=self._base_url, api_key=self._key(), **self._options)
+            self._forget_closed_loops()
             self._by_loop[loop] = client
         return client
 
@@ -89,6 +90,12 @@ class Clients:
         if client is not None and self._given_async is None:
             await client.close()
         self.close()
+
+    def _forget_closed_loops(self) -> None:
+        """Each `asyncio.run` has a loop of its own, and nobody can close a client whose loop is closed."""
+        for loop in list(self._by_loop):
+            if loop.is_closed():
+                self._by_loop.pop(loop, None)
 
     def _key(self) -> str | None:
         from openai import OpenAI, OpenAIError

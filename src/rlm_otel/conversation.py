@@ -1,5 +1,6 @@
 """The steps of one run: ask the model, run the tools it wants, ask again. Pure of I/O: it yields effects."""
 
+import weakref
 from collections.abc import Generator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -133,7 +134,8 @@ class Conversation:
         waits: list[float] = []
         failed: Exception | None = None
         retries = self._task.max_retries
-        for attempt in attempts(retries, may_repeat=lambda: call.first_chunk_s is None, wait=waits.append):
+        seen = weakref.proxy(call)  # tenacity's state refers to itself: it would keep the call until the collector comes
+        for attempt in attempts(retries, may_repeat=lambda: seen.first_chunk_s is None, wait=waits.append):
             if failed is not None:
                 delay_s = waits.pop()
                 spent_s = yield Tell(call, call.retrying(call.attempts, retries, failed, delay_s))
@@ -162,12 +164,17 @@ class Conversation:
     def _read(self, call: Bracket, stream: Any, headers: object) -> Generator[Effect, Any, None]:
         reading = Reading(call, stream, headers, shown=self._task.shown)
         self.open_stream = stream
+        call.so_far = reading.reader.result
         try:
             yield reading
             self.open_stream = None
             if not reading.reader.complete():
                 msg = "the stream ended without a finish reason: the answer is incomplete"
                 raise TornStream(msg)
+        except StopRun:  # of a hook: nobody reads on
+            with suppress(Exception):
+                yield Close(stream)
+            raise
         except Leave as leave:
             if leave.outcome != "abandoned":
                 # Where the consumer raised, its exception is the one to be seen; where it only closed, this one is.

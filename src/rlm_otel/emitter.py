@@ -121,7 +121,7 @@ class Emitter:
         return time.monotonic() - began
 
     def check_stop(self) -> None:
-        """Raises the `StopRun` of an async hook: it takes effect before the next call."""
+        """Raises what an async hook raised to be heard: a `StopRun` takes effect before the next call."""
         if self.async_hooks is not None and self.async_hooks.stop is not None:
             stop, self.async_hooks.stop = self.async_hooks.stop, None
             raise stop

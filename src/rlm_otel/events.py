@@ -1,6 +1,6 @@
 """What happened: frozen records of runs, model calls and tool calls, and the protocol that gives them trace ids."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, Self, runtime_checkable
@@ -270,6 +270,8 @@ class Started(_Event):
 
     parent: Link | None = None
     """The span of the parent operation."""
+    peek: "Callable[[], Finished] | None" = field(default=None, repr=False, compare=False)
+    """What is known so far, as if it were abandoned now; for who must stop listening before the end. Ends nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

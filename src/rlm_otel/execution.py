@@ -72,8 +72,8 @@ class Execution:
         except StopRun:
             raise
         except Exception as error:  # noqa: BLE001 - the model is told, and the tool's span
-            self._bracket.fail(error)
-            self._bracket.result = ToolResult(text=f"Error: {type(error).__name__}: {error}")
+            failure = self._bracket.fail(error)
+            self._bracket.result = ToolResult(text=f"Error: {type(error).__name__}: {failure.message}")
 
     def _done(self, value: object) -> None:
         self._bracket.result = ToolResult(text=text_of(value))

@@ -140,9 +140,11 @@ class RLM:
         emitter = self._emitter(hooks)
         conversation = self._conversation(emitter, current_bracket.get(), prompt, request, stream=emitter.wants_tokens)
         try:
-            return await adrive(conversation.steps())
+            result = await adrive(conversation.steps())
         finally:
             await hooks.drain()
+        emitter.check_stop()  # of the last hooks
+        return result
 
     def stream(self, prompt: Prompt, **request: object) -> RunStream:
         """The answer piece by piece: `with rlm.stream(prompt) as stream: for text in stream: ...`; `stream.result`."""

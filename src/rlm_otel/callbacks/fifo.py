@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from rlm_otel.ambient import running_hooks
-from rlm_otel.errors import StopRun
 from rlm_otel.fence import fence
 
 Call = Callable[[], Awaitable[object]]
@@ -20,8 +19,8 @@ class AsyncHooks:
         self._thread = threading.get_ident()
         self._queues: dict[int, deque[tuple[str, str, bool, Call]]] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self.stop: StopRun | None = None
-        """The first `StopRun` of an async hook; it takes effect before the next call."""
+        self.stop: Exception | None = None
+        """The first `StopRun` of an async hook, or exception of a strict one; it takes effect before the next call."""
 
     def put(self, callback: object, name: str, hook: str, strict: bool, call: Call) -> None:
         """Queues one hook of a callback behind its earlier ones."""
@@ -44,12 +43,13 @@ class AsyncHooks:
                 try:
                     with fence(name, hook, strict=strict):
                         await call()
-                except StopRun as stop:
-                    self.stop = self.stop or stop
+                except Exception as error:  # noqa: BLE001 - what the fence lets pass is raised by the run
+                    self.stop = self.stop or error
         finally:
             del self._tasks[id(callback)]
 
     async def drain(self) -> None:
-        """Waits until all queued hooks have run; an exception of a strict callback leaves here."""
+        """Waits until all queued hooks have run."""
         while self._tasks:
-            await asyncio.gather(*self._tasks.values())
+            # Not `gather`: cancelled, it would cancel the hooks, and with them whoever else of the run waits for them.
+            await asyncio.wait(list(self._tasks.values()))

@@ -143,5 +143,5 @@ def _exception(failure: Failure | None) -> BaseException | None:
 def _tool_input(tool: ToolCall) -> object:
     try:
         return json.loads(tool.arguments)
-    except ValueError:
+    except (ValueError, RecursionError):  # no JSON, or nested too deep
         return tool.arguments

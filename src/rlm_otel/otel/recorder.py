@@ -114,23 +114,25 @@ class Recorder:
         """Ends what is open as abandoned; what finishes later is ignored."""
         self._closed = True
         while (operation := self.operations.pop_oldest()) is not None:
-            _abandon(operation)
+            self._abandon(operation)
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _begin(self, started: Started) -> Open:
         context, links = self._place(started)
         attributes = mapping.start_attributes(started)
-        span = self._tracer.start_span(
-            mapping.span_name(started.operation, started.origin),
-            context,
-            trace.SpanKind.CLIENT if mapping.is_client(started.operation) else trace.SpanKind.INTERNAL,
-            attributes,
-            links,
-            started.time_ns,
-            record_exception=False,
-            set_status_on_exception=False,
-        )
+        span: trace.Span = trace.INVALID_SPAN
+        with fence(_OWNER, "start_span"):  # users' span processors run in here; metrics do not depend on them
+            span = self._tracer.start_span(
+                mapping.span_name(started.operation, started.origin),
+                context,
+                trace.SpanKind.CLIENT if mapping.is_client(started.operation) else trace.SpanKind.INTERNAL,
+                attributes,
+                links,
+                started.time_ns,
+                record_exception=False,
+                set_status_on_exception=False,
+            )
         if self._policy.captures and span.is_recording():
             with fence(_OWNER, "describe"):
                 span.set_attributes(mapping.start_content(started, self._policy))
@@ -160,7 +162,7 @@ class Recorder:
     def _put(self, operation: Open) -> None:
         oldest = self.operations.put(operation)
         if oldest is not None:
-            _abandon(oldest)
+            self._abandon(oldest)
             self._metrics.drop("too_many_open")
         if self._closed:  # since it was looked at first
             self.close()
@@ -182,11 +184,15 @@ class Recorder:
             self._details.emit(operation, finished, attributes, end_ns)
 
 
-def _abandon(operation: Open) -> None:
-    """Ends the span of an operation whose end will not be seen."""
-    if operation.span.is_recording():
-        operation.span.set_attribute(sc.RLM_OUTCOME, "abandoned")
-    _end(operation, max(SYSTEM_CLOCK.wall_ns(), operation.started.time_ns))
+    def _abandon(self, operation: Open) -> None:
+        """Ends the span of an operation whose end will not be seen, with what is known of it."""
+        end_ns = max(SYSTEM_CLOCK.wall_ns(), operation.started.time_ns)
+        if operation.span.is_recording():
+            operation.span.set_attribute(sc.RLM_OUTCOME, "abandoned")
+            if operation.started.peek is not None:
+                with fence(_OWNER, "describe"):
+                    self._describe(operation, operation.started.peek(), end_ns)
+        _end(operation, end_ns)
 
 
 def _end(operation: Open, end_ns: int) -> None:

@@ -6,12 +6,19 @@ from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
 from rlm_otel.events import Failure
+from rlm_otel.fence import fence
 from rlm_otel.reader.fields import read, text
 from rlm_otel.reader.reply import header
 
 
 def read_failure(error: BaseException) -> Failure:
-    """What the exception tells; whatever it does not carry is None."""
+    """What the exception tells; whatever it does not carry is None. One that breaks when it is read tells its class."""
+    with fence(type(error).__name__, "read_failure", quiet=True):
+        return _read(error)
+    return Failure(type=error_type(error), message="", exception=error)
+
+
+def _read(error: BaseException) -> Failure:
     response = read(error, "response")
     headers = read(response, "headers")
     return Failure(
@@ -41,10 +48,9 @@ def _message(error: BaseException) -> str:
     said = text(read(error, "message"))
     if said:
         return said
-    try:
+    with fence(type(error).__name__, "__str__", quiet=True):  # one that does not work is no reason to fail
         return str(error)
-    except (AttributeError, LookupError, TypeError, ValueError):  # a `__str__` that does not work is no reason to fail
-        return ""
+    return ""
 
 
 def _status(value: object) -> int | None:
