@@ -1,74 +1,20 @@
-"""Odd prompts, parameters, answers and tools: the run goes its way, and telemetry loses nothing, neighbours included."""
+"""Odd prompts and parameters: the run goes its way, and telemetry loses nothing, neighbours included."""
 
 import json
-import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-import openai
 import pytest
 from pydantic import BaseModel
 
-from rlm_otel import OTelCallback, Result, annotate, attributes, configure, fence
-from rlm_otel.receiver import Receiver
+from rlm_otel import attributes
 from rlm_otel.received import ReceivedSpan
-from rlm_otel.testing import Answer, Item, Raw, RecordedRequest, ScriptedServer, Tokens, Tool, scripted_rlm
+from rlm_otel.testing import Answer
+from tests.neighbours import SURROGATE, Make, sent
 from tests.rig import Rig
 from tests.ways import ANY_WAY, EITHER, PLAIN, ask
 
-SURROGATE: Final = "\ud83d"
 HUGE: Final = 10**400
-
-
-class Wire:
-    """What arrived over OTLP of a neighbour's run, an odd run, and another neighbour's: one batch."""
-
-    def __init__(self, receiver: Receiver, requests: list[RecordedRequest]) -> None:
-        self.requests = requests
-        self.spans = receiver.spans()
-        self.chats = [span for span in self.spans if span.name.startswith("chat")]
-        self.metrics = {point.metric for point in receiver.points()}
-        self.details = [log.attributes for log in receiver.logs() if log.event_name.endswith("details")]
-        self.batches = [export.signal for export in receiver.exports()]
-
-    @property
-    def odd(self) -> list[ReceivedSpan]:
-        """The chats of the odd run."""
-        return self.chats[1:-1]
-
-
-async def sent(odd: Callable[[Callable[..., Any]], Any], *script: Item) -> Wire:
-    """Does something odd between two plain runs, with all content on."""
-    with ScriptedServer([Answer("до"), *script, Answer("после")]) as server, Receiver() as receiver:
-        with configure(endpoint=receiver.endpoint, logs=True, environ={}) as telemetry:
-
-            def make(model: str = "gpt-4o", **options: Any) -> Any:
-                return scripted_rlm(server, model, callbacks=[OTelCallback(telemetry, content="both")], **options)
-
-            with make() as plain:
-                plain.run("сосед")
-                await odd(make)
-                plain.run("сосед")
-            assert telemetry.flush()
-            wire = Wire(receiver, server.requests)
-    assert wire.batches.count("traces") == 1
-    assert [span.attributes["rlm.outcome"] for span in (wire.chats[0], wire.chats[-1])] == ["completed"] * 2
-    assert {name for name in NEEDED if name not in wire.metrics} == set()
-    return wire
-
-
-NEEDED: Final = {"gen_ai.client.inference.duration", "gen_ai.client.inference.usage.input_tokens", "rlm.run.depth"}
-"""Metrics that the neighbours measured."""
-
-
-@pytest.fixture(autouse=True)
-def _nothing_is_said(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """Neither we nor the exporter have anything to complain about."""
-    with caplog.at_level(logging.WARNING):
-        yield
-    assert [record.getMessage() for record in caplog.records] == []
-    assert fence.failures() == {}
 
 
 def input_of(span: ReceivedSpan) -> Any:
@@ -83,7 +29,7 @@ def input_of(span: ReceivedSpan) -> Any:
 async def test_any_text_is_sent_and_shown_as_it_is(way: str, prompt: str) -> None:
     """NUL, control characters and long texts reach the server and the span unchanged."""
 
-    async def odd(make: Callable[..., Any]) -> None:
+    async def odd(make: Make) -> None:
         async with make() as rlm:
             assert (await ask(rlm, way, prompt)).text == prompt
 
@@ -97,7 +43,7 @@ async def test_any_text_is_sent_and_shown_as_it_is(way: str, prompt: str) -> Non
 async def test_a_hundred_kilobytes_are_cut_for_telemetry_alone(way: str) -> None:
     """The server gets the whole prompt, the span the beginning of it."""
 
-    async def odd(make: Callable[..., Any]) -> None:
+    async def odd(make: Make) -> None:
         async with make() as rlm:
             assert len((await ask(rlm, way, "щ" * 100_000)).text) == 100_000
 
@@ -110,7 +56,7 @@ async def test_a_hundred_kilobytes_are_cut_for_telemetry_alone(way: str) -> None
 async def test_a_lone_surrogate_in_the_prompt_is_the_users_error(way: str) -> None:
     """The SDK cannot send it and says so; the call is shown as failed with a readable prompt."""
 
-    async def odd(make: Callable[..., Any]) -> None:
+    async def odd(make: Make) -> None:
         async with make() as rlm:
             with attributes(team=SURROGATE), pytest.raises(UnicodeEncodeError):
                 await ask(rlm, way, f"а{SURROGATE}б")
@@ -125,7 +71,7 @@ async def test_a_lone_surrogate_in_the_prompt_is_the_users_error(way: str) -> No
 async def test_a_name_with_a_lone_surrogate_is_readable(way: str) -> None:
     """A model's or agent's name is in span names and on metrics too."""
 
-    async def odd(make: Callable[..., Any]) -> None:
+    async def odd(make: Make) -> None:
         async with make(f"gpt{SURROGATE}", name=f"кот{SURROGATE}") as rlm:
             with pytest.raises(UnicodeEncodeError):
                 await ask(rlm, way)

@@ -55,7 +55,7 @@ def test_a_block_left_in_another_thread_is_no_error(caplog: pytest.LogCaptureFix
     assert not trace.get_current_span().get_span_context().is_valid
 
 
-@pytest.mark.parametrize("key", ["suppress_instrumentation", context._SUPPRESS_INSTRUMENTATION_KEY], ids=["name", "key"])
+@pytest.mark.parametrize("key", ["suppress_instrumentation", context._SUPPRESS_INSTRUMENTATION_KEY], ids=["name", "id"])
 def test_suppressed_instrumentation_records_nothing(key: str) -> None:
     """Where the caller's context asks for silence there is neither a span nor a measurement."""
     rig = make_rig()

@@ -88,7 +88,7 @@ def test_staticmethods_classmethods_partials_and_built_in_functions() -> None:
         def on_tool_end(output: str) -> object:  # type: ignore[override]
             return output
 
-        on_retry = partial(lambda mark, attempt: (mark, attempt), "!")
+        on_retry = staticmethod(partial(lambda mark, attempt: (mark, attempt), "!"))  # bare it binds from Python 3.14
 
     hooks = plan(Mine()).hooks
     hooks["on_token"].call({"token": "a", "operation_id": "op-1"})

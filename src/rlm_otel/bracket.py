@@ -107,10 +107,13 @@ class Bracket:
                 self.link = tracing.begin(self._started())
         self._open.append(None)
         self._begun = True
-        self.emitter.tell(self._started())
-        if refused is not None:
-            self.finish(refused)
-            raise refused
+        try:
+            self.emitter.tell(self._started())
+            if refused is not None:
+                raise refused
+        except BaseException as error:  # no `__exit__` comes after this
+            self.finish(error)
+            raise
         return self
 
     def __exit__(

@@ -1,6 +1,7 @@
 """The openai clients of a runner: given ones as they are, built ones one for sync code and one for each event loop."""
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class Clients:
                 self._sync = OpenAI(base_url=self._base_url, api_key=self._key(), **self._options)
         return self._sync
 
-    def in_loop(self) -> "AsyncOpenAI":
+    async def in_loop(self) -> "AsyncOpenAI":
         """The client for `arun` and `astream` in the running event loop: connections belong to a loop."""
         loop = asyncio.get_running_loop()
         client = self._by_loop.get(loop)
@@ -74,8 +75,8 @@ class Clients:
                 from openai import AsyncOpenAI
 
                 client = AsyncOpenAI(base_url=self._base_url, api_key=self._key(), **self._options)
-            self._forget_closed_loops()
             self._by_loop[loop] = client
+            await self._forget_closed_loops()
         return client
 
     def close(self) -> None:
@@ -91,11 +92,13 @@ class Clients:
             await client.close()
         self.close()
 
-    def _forget_closed_loops(self) -> None:
-        """Each `asyncio.run` has a loop of its own, and nobody can close a client whose loop is closed."""
-        for loop in list(self._by_loop):
-            if loop.is_closed():
-                self._by_loop.pop(loop, None)
+    async def _forget_closed_loops(self) -> None:
+        """Each `asyncio.run` has a loop of its own; of a client whose loop is closed only the sockets can be freed."""
+        for loop in [loop for loop in self._by_loop.copy() if loop.is_closed()]:
+            client = self._by_loop.pop(loop, None)
+            if client is not None and self._given_async is None:
+                with suppress(RuntimeError):  # else its finalizer tries, in a task that nobody waits for
+                    await client.close()
 
     def _key(self) -> str | None:
         from openai import OpenAI, OpenAIError

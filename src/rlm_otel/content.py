@@ -71,12 +71,25 @@ _URL_LOGIN: Final = re.compile(r"(://)[^\s/@:]{1,256}:[^\s/@]{1,256}(?=@)")
 _WHOLE_NAME: Final = re.compile(rf"(?i).{{0,40}}(?:{_SECRET_NAME}|secret)|token")
 
 
+# What each of the patterns above cannot match without.
+_TOKEN_SIGNS: Final = (
+    *("sk-", "k_live_", "k_test_", "AKIA", "ASIA", "ABIA", "ACCA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_"),
+    *("github_pat_", "glpat-", "AIza", "ya29.", "xox", "xapp-", "hf_", "gsk_", "xai-", "eyJ"),
+)
+_SECRET_WORDS: Final = ("key", "token", "secret", "passw", "пароль", "author", "nature")
+
+
 def without_secrets(text: str) -> str:
     """The text with what looks like an API key, token, password or private key replaced by `[redacted]`."""
+    # Looking for the words first takes a fraction of the time: a pattern is tried at every character.
     text = _KEY_BLOCK.sub(REDACTED, text)
-    text = _TOKENS.sub(REDACTED, text)
-    text = _BEARER.sub(rf"\1{REDACTED}", text)
-    text = _NAMED.sub(rf"\1{REDACTED}", text)
+    if any(map(text.__contains__, _TOKEN_SIGNS)):
+        text = _TOKENS.sub(REDACTED, text)
+    folded = text.casefold()
+    if "bearer" in folded:
+        text = _BEARER.sub(rf"\1{REDACTED}", text)
+    if any(map(folded.__contains__, _SECRET_WORDS)):
+        text = _NAMED.sub(rf"\1{REDACTED}", text)
     return _URL_LOGIN.sub(rf"\1{REDACTED}", text)
 
 
@@ -90,7 +103,7 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 def identifier(text: str | None) -> str | None:
     """The vendor's word if it looks like an identifier, not like prose or a key; else None: it may quote the prompt."""
-    if text is None or _IDENTIFIER.fullmatch(text) is None or without_secrets(text) != text:
+    if text is None or _IDENTIFIER.fullmatch(text) is None or _TOKENS.search(text):  # the other patterns need a space or a colon
         return None
     return text
 

@@ -99,9 +99,10 @@ class Conversation:
         for turn in range(1, task.max_turns + 1):
             reply = yield from self._ask(client, turn)
             requests = reply.tool_requests if task.tools else ()
-            self._say(_assistant(reply, requests))
+            self._messages.append(_assistant(reply, requests))
             if not requests:
                 return
+            self._seen = (*self._seen, *read_messages(self._messages[-1:]))
             if turn < task.max_turns:
                 yield from self._use_tools(requests, turn)
         msg = f"max_turns={task.max_turns} model calls were made and the model still wants tools; raise max_turns="
@@ -134,7 +135,7 @@ class Conversation:
         waits: list[float] = []
         failed: Exception | None = None
         retries = self._task.max_retries
-        seen = weakref.proxy(call)  # tenacity's state refers to itself: it would keep the call until the collector comes
+        seen = weakref.proxy(call)  # tenacity's state refers to itself: the call would stay until the collector comes
         for attempt in attempts(retries, may_repeat=lambda: seen.first_chunk_s is None, wait=waits.append):
             if failed is not None:
                 delay_s = waits.pop()
@@ -147,6 +148,7 @@ class Conversation:
                 except Exception as error:
                     failed = error
                     raise
+                return  # before tenacity ties a cycle around the bracket, which would keep all the texts
 
     def _attempt(self, call: Bracket, client: Any, arguments: dict[str, Any]) -> Generator[Effect, Any, None]:
         # The raw form, because only it tells the headers of a stream: request id and rate limits.

@@ -3,11 +3,12 @@
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rlm_otel.bracket import Bracket
+from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.events import Retrying
 from rlm_otel.reader import ChunkReader
 
@@ -30,16 +31,20 @@ class Effect(Protocol):
 class Connect:
     """Finds the client to call with."""
 
-    def __init__(self, sync: Callable[[], Any], in_loop: Callable[[], Any]) -> None:
+    def __init__(
+        self, sync: Callable[[], Any], in_loop: Callable[[], Awaitable[Any]], hooks: AsyncHooks | None
+    ) -> None:
         self._sync = sync
         self._in_loop = in_loop
+        self._hooks = hooks
 
     def perform(self) -> Any:
         return self._sync()
 
     async def aperform(self) -> Any:
-        await asyncio.sleep(0)  # a turn of the loop for async start hooks: one that stops the run at once comes in time
-        return self._in_loop()
+        if self._hooks is not None:
+            await self._hooks.begin()
+        return await self._in_loop()
 
 
 class Send:

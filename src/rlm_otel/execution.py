@@ -2,9 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
+from rlm_otel.beside import beside_loop
 from rlm_otel.bracket import Bracket
 from rlm_otel.content import encodable
 from rlm_otel.errors import StopRun
@@ -26,6 +29,8 @@ class Execution:
         self._query = query
         self._aquery = aquery
         self._arguments = request.arguments
+        self._asked: set[Future[str]] = set()
+        self._is_cancelled = False
         operation = ToolCall(
             name=tool.name,
             arguments=request.arguments,
@@ -51,12 +56,12 @@ class Execution:
 
     async def arun(self) -> str:
         """Runs the tool from an event loop; a sync one in a thread, with a copy of the context."""
-        with self._bracket as bracket, self._caught(), bracket.current():
+        with self._bracket as bracket, self._caught(), bracket.current(), self._sub_runs_end():
             if self._tool.is_async:
                 self._done(await self._tool.function(**self._read(self._ask_in_loop)))
             else:
-                loop = asyncio.get_running_loop()
-                self._done(await asyncio.to_thread(self._tool.function, **self._read(self._asker_from_thread(loop))))
+                arguments = self._read(self._asker_from_thread(asyncio.get_running_loop()))
+                self._done(await beside_loop(partial(self._tool.function, **arguments)))
         return self._text()
 
     def _read(self, ask: Callable[[str], Any]) -> dict[str, Any]:
@@ -91,7 +96,25 @@ class Execution:
         return await self._aquery(self._bracket, prompt)
 
     def _asker_from_thread(self, loop: asyncio.AbstractEventLoop) -> Callable[[str], str]:
-        async def ask(prompt: str) -> str:
-            return await self._aquery(self._bracket, prompt)
+        def ask(prompt: str) -> str:
+            if self._is_cancelled:
+                raise CancelledError
+            sub_run = asyncio.run_coroutine_threadsafe(self._ask_in_loop(prompt), loop)
+            self._asked.add(sub_run)
+            try:
+                return sub_run.result()
+            finally:
+                self._asked.discard(sub_run)
 
-        return lambda prompt: asyncio.run_coroutine_threadsafe(ask(prompt), loop).result()
+        return ask
+
+    @contextmanager
+    def _sub_runs_end(self) -> Iterator[None]:
+        """A cancelled tool cannot stop its thread, but the sub-runs that it waits for, and those it would begin."""
+        try:
+            yield
+        except asyncio.CancelledError:
+            self._is_cancelled = True
+            for sub_run in self._asked.copy():
+                sub_run.cancel()
+            raise

@@ -1,9 +1,8 @@
 """From an event to measurements: `gen_ai.*` carry what the conventions list, ours a bounded identity and labels."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from rlm_otel import semconv as sc
 from rlm_otel.events import (
@@ -28,8 +27,7 @@ DeclaredLabels = Mapping[str, tuple[str, ...]]
 """Label keys that metrics may carry, and their values; any other value is shown as `other`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(NamedTuple):
     """A value for one instrument. Measurements share their attributes: nobody may change them."""
 
     instrument: str

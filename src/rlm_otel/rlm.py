@@ -1,6 +1,7 @@
 """`RLM`: a small runner on the openai SDK: chat, streams, tools, retries and nested runs, all told to callbacks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 from rlm_otel.ambient import current_bracket
@@ -201,26 +202,25 @@ class RLM:
         request: Mapping[str, object],
         *,
         stream: bool,
-        is_sub_run: bool = False,
+        level: int = 0,
     ) -> Conversation:
         _check_request(request)
-        depth = parent.origin.depth + 1 if parent is not None else 0
         task = Task(
-            model=(self._sub_model or self.model) if is_sub_run else self.model,
+            model=(self._sub_model or self.model) if level else self.model,
             messages=self._messages(prompt),
             request=request,
-            tools=self._tools_at(depth if is_sub_run else 0, is_async=emitter.async_hooks is not None),
+            tools=self._tools_at(level, is_async=emitter.async_hooks is not None),
             name=self._name,
             provider=self._provider,
             max_turns=self._max_turns,
             max_retries=self._retries(emitter),
             max_concurrency=self._max_concurrency,
             stream=stream,
-            shown=stream and not is_sub_run,
-            query=self._query,
-            aquery=self._aquery,
+            shown=stream and not level,
+            query=partial(self._query, level),
+            aquery=partial(self._aquery, level),
         )
-        return Conversation(task, emitter, parent, Connect(self._clients.sync, self._clients.in_loop))
+        return Conversation(task, emitter, parent, Connect(self._clients.sync, self._clients.in_loop, emitter.async_hooks))
 
     def _messages(self, prompt: Prompt) -> list[dict[str, object]]:
         said = (
@@ -240,23 +240,25 @@ class RLM:
 
     # Sub-runs ------------------------------------------------------------
 
-    def _tools_at(self, depth: int, *, is_async: bool) -> Mapping[str, Tool]:
-        if depth >= self._max_depth:
+    # `level` counts the sub-runs of this runner: a run that is itself inside another runner's begins at 0 as well.
+
+    def _tools_at(self, level: int, *, is_async: bool) -> Mapping[str, Tool]:
+        if level >= self._max_depth:
             return self._tools
         query = make_tool(_allm_query if is_async else _llm_query)
         return {**self._tools, query.name: query}
 
-    def _query(self, above: Bracket, prompt: str) -> str:
-        return drive(self._sub_run(above, prompt).steps()).text
+    def _query(self, level: int, above: Bracket, prompt: str) -> str:
+        return drive(self._sub_run(level, above, prompt).steps()).text
 
-    async def _aquery(self, above: Bracket, prompt: str) -> str:
-        return (await adrive(self._sub_run(above, prompt).steps())).text
+    async def _aquery(self, level: int, above: Bracket, prompt: str) -> str:
+        return (await adrive(self._sub_run(level, above, prompt).steps())).text
 
-    def _sub_run(self, above: Bracket, prompt: str) -> Conversation:
-        if above.origin.depth >= self._max_depth:
+    def _sub_run(self, level: int, above: Bracket, prompt: str) -> Conversation:
+        if level >= self._max_depth:
             msg = f"sub-calls end at depth {self._max_depth}: answer this part without one"
             raise DepthLimit(msg)
-        return self._conversation(above.emitter, above, prompt, {}, stream=False, is_sub_run=True)
+        return self._conversation(above.emitter, above, prompt, {}, stream=False, level=level + 1)
 
 
 def _llm_query(prompt: str, llm_query: Callable[[str], str]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from rlm_otel import reaper
 from rlm_otel.conversation import Conversation, Steps, adrive, drive
@@ -35,6 +35,8 @@ class RunStream:
         self._reading: Reading | None = None
         self._finalizer: weakref.finalize[..., RunStream] | None = None
         self._done = False
+        self._asked: Leave | None = None
+        """How to end at the next step: asked for while the steps themselves were running."""
 
     @property
     def result(self) -> Result | None:
@@ -75,7 +77,7 @@ class RunStream:
         self._leave(None)
 
     def _leave(self, error: BaseException | None) -> None:
-        steps = self._left()
+        steps = self._left(error)
         if steps is None:
             return
         try:
@@ -131,7 +133,7 @@ class RunStream:
         await self._aleave(None)
 
     async def _aleave(self, error: BaseException | None) -> None:
-        steps = self._left()
+        steps = self._left(error)
         if steps is None:
             return
         try:
@@ -186,7 +188,10 @@ class RunStream:
             return None
         try:
             effect = steps.send(answer) if error is None else steps.throw(error)
-        except StopIteration:
+            while self._asked is not None:
+                reason, self._asked = self._asked, None
+                effect = steps.throw(reason)
+        except (StopIteration, Leave):
             self._end()
             return None
         except BaseException:
@@ -197,13 +202,14 @@ class RunStream:
             return None
         return effect
 
-    def _left(self) -> Steps | None:
-        """The steps of a run that is to be left early; None where there is nothing left to end."""
+    def _left(self, error: BaseException | None) -> Steps | None:
+        """The steps of a run that is to be left early; None where there is nothing to be done here."""
         steps, self._reading = self._steps, None
-        if self._done or steps is None:
-            self._done = True
+        if steps is not None and not self._done and steps.gi_running:
+            self._asked = _reason(error)  # a hook closes its own run, or another thread: its reader ends it
             return None
-        return steps
+        was_done, self._done = self._done, True  # whoever is reading in another thread or task does no further step
+        return None if was_done else steps
 
     def _end(self) -> None:
         self._done = True
@@ -222,9 +228,14 @@ def _is_the_leave(raised: BaseException, error: BaseException | None) -> bool:
 
 def _abandon(conversation: Conversation, steps: Steps, loop: asyncio.AbstractEventLoop | None) -> None:
     """Ends a dropped run, in the reaper's thread, and then gives its connection back."""
-    with suppress(Leave):
-        steps.throw(Leave("abandoned"))
-    stream = conversation.open_stream
+    try:
+        with suppress(Leave):
+            steps.throw(Leave("abandoned"))
+    finally:
+        _give_back(conversation.open_stream, loop)
+
+
+def _give_back(stream: Any, loop: asyncio.AbstractEventLoop | None) -> None:
     if stream is None:
         return
     if loop is None:

@@ -1,6 +1,5 @@
 """How an operation ended, as pure functions: its outcome, its price, and the sums of a run."""
 
-import dataclasses
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -54,8 +53,12 @@ def total(children: Sequence[Child], result: RunResult) -> tuple[Usage | None, C
         unpriced += child.unpriced_calls + isinstance(child.cost, Unpriced)
     kinds = [child.kind for child in children]
     by_vendor = all(cost.source == "provider" for cost in costs)
-    counted = dataclasses.replace(
-        result, inference_calls=kinds.count(ModelCall), tool_calls=kinds.count(ToolCall), unpriced_calls=unpriced
+    counted = RunResult(
+        text=result.text,
+        finish_reasons=result.finish_reasons,
+        inference_calls=kinds.count(ModelCall),
+        tool_calls=kinds.count(ToolCall),
+        unpriced_calls=unpriced,
     )
     cost = Cost(sum(cost.usd for cost in costs), "provider" if by_vendor else "local") if costs else None
     return usage, cost, counted

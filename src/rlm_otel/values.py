@@ -16,12 +16,16 @@ INT64: Final = range(-(2**63), 2**63)
 
 def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
     """The pairs that have a value, lone surrogates replaced and numbers beyond 64 bits left out."""
-    return {name: carried for name, value in pairs if value is not None and (carried := _carried(value)) is not None}
+    found: Attributes = {}
+    for name, value in pairs:
+        if isinstance(value, str):
+            found[name] = encodable(value)
+        elif value is not None and (carried := _carried(value)) is not None:
+            found[name] = carried
+    return found
 
 
 def _carried(value: Value) -> Value | None:
-    if isinstance(value, str):
-        return encodable(value)
     if isinstance(value, tuple):
         return tuple(map(encodable, value))
     if isinstance(value, int) and value not in INT64:

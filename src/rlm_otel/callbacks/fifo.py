@@ -48,6 +48,11 @@ class AsyncHooks:
         finally:
             del self._tasks[id(callback)]
 
+    async def begin(self) -> None:
+        """Lets queued hooks run up to where they first wait: one that stops the run at once comes in time."""
+        if self._tasks:
+            await asyncio.sleep(0)
+
     async def drain(self) -> None:
         """Waits until all queued hooks have run."""
         while self._tasks:

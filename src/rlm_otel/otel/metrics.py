@@ -10,6 +10,7 @@ from rlm_otel import semconv as sc
 from rlm_otel.instruments import INSTRUMENTS, Instrument
 from rlm_otel.measuring import Measurement
 from rlm_otel.otel.in_flight import Observer, observer_of
+from rlm_otel.otel.tally import tally_of
 from rlm_otel.values import Attributes
 
 Record = Callable[[int | float, Attributes | None, Context | None], None]
@@ -42,11 +43,15 @@ def _recorder(meter: Meter, instrument: Instrument) -> Record:
     name, unit, description = instrument.name, instrument.unit, instrument.description
     match instrument.kind:
         case "counter":
-            return meter.create_counter(name, unit, description).add
+            tally = tally_of(meter, name)
+            meter.create_observable_counter(name, [tally.observe], unit, description)
+            return tally.add
         case "up_down_counter":
             return meter.create_up_down_counter(name, unit, description).add
         case "gauge":
-            return meter.create_gauge(name, unit, description).set
+            tally = tally_of(meter, name)
+            meter.create_observable_gauge(name, [tally.observe], unit, description)
+            return tally.set
         case "histogram":
             return meter.create_histogram(
                 name, unit, description, explicit_bucket_boundaries_advisory=instrument.buckets

@@ -20,6 +20,8 @@ from rlm_otel.reader.fields import count, extras, items, json_text, number, read
 
 _ROLES: Final = {"developer": "system", "function": "tool"}
 """OpenAI's words for which the conventions have another one."""
+_PLAIN: Final = {"role", "content"}
+_PLAIN_ROLES: Final = ("user", "assistant", "system")
 _AUDIO_TYPES: Final = {"mp3": "audio/mpeg"}
 
 
@@ -78,6 +80,10 @@ def read_messages(messages: Iterable[object]) -> tuple[Message, ...]:
 
 def read_message(message: object) -> Message:
     """One message of a prompt or reply: reasoning first, then what was said, then the tool calls asked for."""
+    if isinstance(message, dict) and message.keys() == _PLAIN:  # nearly all that a program writes
+        said, role = message["content"], message["role"]
+        if isinstance(said, str) and said and role in _PLAIN_ROLES:
+            return Message(role, (Text(said),))
     role = text(read(message, "role")) or "assistant"
     role = _ROLES.get(role, role)
     name = text(extras(message).get("name"))

@@ -151,7 +151,8 @@ def message_texts(message: Json) -> Iterator[str]:
     if isinstance(content, str):
         yield content
     elif isinstance(content, list):
-        yield from (part["text"] for part in content if isinstance(part.get("text"), str))
+        parts = (part for part in content if isinstance(part, dict))
+        yield from (part["text"] for part in parts if isinstance(part.get("text"), str))
 
 
 def _present(**values: object) -> Json:

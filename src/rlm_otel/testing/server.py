@@ -132,9 +132,10 @@ class ScriptedServer:
         """What to do with a request: refuse it as the real service would, or the next item."""
         if self._api_key is not None and request.headers.get("authorization") != f"Bearer {self._api_key}":
             return Failure(401, code="invalid_api_key", message="Incorrect API key provided.")
-        if (request.method, request.path) == ("GET", "/v1/models"):
+        path = request.path.partition("?")[0]
+        if (request.method, path) == ("GET", "/v1/models"):
             return Raw({"object": "list", "data": [_model(name) for name in self._models]})
-        if request.method != "POST" or request.path not in _PATHS:
+        if request.method != "POST" or path not in _PATHS:
             return Failure(404, message=f"Invalid URL ({request.method} {request.path})")
         model = request.body.get("model")
         if not model:
@@ -143,9 +144,9 @@ class ScriptedServer:
             message = f"The model `{model}` does not exist or you do not have access to it."
             return Failure(404, code="model_not_found", message=message)
         item = self._next(request)
-        if isinstance(item, Answer | Broken) and request.path != _CHAT:
+        if isinstance(item, Answer | Broken) and path != _CHAT:
             name = type(item).__name__
-            return _mistake(f"{name} makes chat completions; use Raw(...) for {request.path}.")
+            return _mistake(f"{name} makes chat completions; use Raw(...) for {path}.")
         return item
 
     def _next(self, request: RecordedRequest) -> Item:

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from threading import Event
 from typing import Final, Literal, NamedTuple, assert_never
 
+from rlm_otel.content import encodable
 from rlm_otel.testing.completion import chunks, completion
 from rlm_otel.testing.script import Answer, Broken, Failure, Hang, Item, Json, Raw
 
@@ -150,5 +151,7 @@ def _event(data: Json | str) -> bytes:
 
 
 def _dumps(body: Json | str) -> bytes:
-    text = body if isinstance(body, str) else json.dumps(body, ensure_ascii=False)
-    return text.encode()
+    if isinstance(body, str):
+        return body.encode()
+    text = json.dumps(body, ensure_ascii=False)
+    return (text if encodable(text) == text else json.dumps(body)).encode()  # a lone surrogate as its escape
