@@ -12,10 +12,12 @@ from tests.neighbours import SURROGATE, Make, sent
 from tests.rig import Rig
 from tests.ways import ANY_WAY, EITHER, PLAIN, ask
 
+NOTES: Final[dict[str, Any]] = {"app.huge": 10**30, "app.half": SURROGATE, "app.nan": float("nan"), "app.fine": 1}
+
 
 def odd_tool(number: int = 0, word: str = "") -> dict[str, object]:
     """Gives back all that JSON has, and what it has not."""
-    annotate(**{"app.huge": 10**30, "app.half": SURROGATE, "app.nothing": float("nan"), "app.fine": 1})
+    annotate(**NOTES)
     return {"n": number, "w": SURROGATE, "": [[None, 1e300], {}, []], "x": float("nan"), "\x00": "\x00"}
 
 
@@ -57,7 +59,7 @@ async def test_numbers_that_otlp_has_no_room_for_are_text(way: str) -> None:
 
 
 @EITHER
-@pytest.mark.parametrize("count", [10**13, 2**63, 10**30, 10**400, -1])
+@pytest.mark.parametrize("count", [10**13, 10**400, -1], ids=["13 digits", "400 digits", "negative"])
 async def test_counts_that_cannot_be_are_not_counted(way: str, count: int) -> None:
     """Nonsense of a server is left out: it would spoil the sums of all calls, or the export."""
 

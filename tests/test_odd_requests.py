@@ -25,7 +25,7 @@ def input_of(span: ReceivedSpan) -> Any:
 
 
 @EITHER
-@pytest.mark.parametrize("prompt", ["a\x00b", "\x1b[2J\x07\x85\u2028", "щ" * 30_000, "🙂" * 30_000, " ", "\ufeff"])
+@pytest.mark.parametrize("prompt", ["a\x00b", "\x1b[2J\x07\x85\u2028\ufeff", "🙂" * 30_000])
 async def test_any_text_is_sent_and_shown_as_it_is(way: str, prompt: str) -> None:
     """NUL, control characters and long texts reach the server and the span unchanged."""
 
@@ -101,7 +101,7 @@ async def test_odd_messages_are_sent_as_they_are(
     """Keys that are no text, fields of another type: the server may judge them, telemetry shows what it can."""
     rig = rigs(content="both")
     server = rig.serve("ok")
-    assert (await ask(rig.rlm(server=server), way, [message])).text == "ok"  # type: ignore[arg-type]  # the point
+    assert (await ask(rig.rlm(server=server), way, [message])).text == "ok"
     assert server.requests[0].body["messages"] == json.loads(json.dumps([message]))
     shown = json.loads(rig.span("chat gpt-4o").attributes["gen_ai.input.messages"])
     assert parts is None or [kept["parts"] for kept in shown] == [parts]
@@ -162,7 +162,12 @@ async def test_parameters_are_sent_as_they_are(
 async def test_extras_of_the_sdk_go_through(rig: Rig, way: str) -> None:
     """`extra_body`, `extra_headers`, `extra_query` and `timeout` are the SDK's own."""
     server = rig.serve("ok")
-    extras = {"extra_body": {"top_k": 5}, "extra_headers": {"X-Team": "cats"}, "extra_query": {"v": "1"}, "timeout": 5}
+    extras: dict[str, Any] = {
+        "extra_body": {"top_k": 5},
+        "extra_headers": {"X-Team": "cats"},
+        "extra_query": {"v": "1"},
+        "timeout": 5,
+    }
     assert (await ask(rig.rlm(server=server), way, **extras)).text == "ok"
     (request,) = server.requests
     assert (request.body["top_k"], request.headers["x-team"]) == (5, "cats")

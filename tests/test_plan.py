@@ -78,14 +78,14 @@ def test_staticmethods_classmethods_partials_and_built_in_functions() -> None:
     tokens: list[str] = []
 
     class Mine(BaseCallback):
-        on_token = staticmethod(tokens.append)  # type: ignore[assignment]  # a function of C
+        on_token = staticmethod(tokens.append)
 
         @classmethod
         def on_llm_start(cls, prompt: str, **kwargs: object) -> object:
             return cls.__name__, prompt
 
         @staticmethod
-        def on_tool_end(output: str) -> object:  # type: ignore[override]
+        def on_tool_end(output: str) -> object:
             return output
 
         on_retry = staticmethod(partial(lambda mark, attempt: (mark, attempt), "!"))  # bare it binds from Python 3.14

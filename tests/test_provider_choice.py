@@ -3,7 +3,7 @@
 import logging
 
 import pytest
-from fresh_interpreter import run
+from tests.fresh_interpreter import run
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider

@@ -5,7 +5,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -59,8 +59,10 @@ def _forms(secret: str) -> tuple[str, ...]:
 class Raw(Receiver):
     """Keeps what it got as bytes too, so that nothing is overlooked that its records leave out."""
 
+    got = b""
+
     def take(self, signal: Signal, request: Any, headers: Mapping[str, str], closing: threading.Event) -> int:
-        self.got = getattr(self, "got", b"") + request.SerializeToString() + repr(headers).encode()
+        self.got += request.SerializeToString() + repr(headers).encode()
         return super().take(signal, request, headers, closing)
 
 
@@ -81,9 +83,9 @@ async def planted(
     caplog: pytest.LogCaptureFixture, path: Path, way: str, *, content: str, redact: Rule | None = None, more: Any = ()
 ) -> Left:
     """A run with a secret in every place, and all that can be attached."""
-    printed = io.StringIO()
+    receiver, printed = Raw(), io.StringIO()
     with (
-        Raw() as receiver,
+        receiver,
         configure(endpoint=receiver.endpoint, logs=True, environ=ENVIRON) as telemetry,
         ScriptedServer(SCRIPT) as server,
         JSONLLogger(path, content=content != "none", redact=redact, limit=5000) as file,
@@ -110,7 +112,7 @@ async def planted(
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "log.jsonl"
 
 
@@ -166,7 +168,7 @@ class Careless:
 
     def on_run_end(self, result: object) -> None:
         try:
-            {}["missing"]
+            raise KeyError("missing")
         except KeyError as error:
             raise RuntimeError("its own words") from error
 
@@ -189,9 +191,9 @@ KEY: Final = "sk-proj-aB3dE5fG7hI9jK1lM3nO"
 @ANY_WAY
 async def test_no_line_on_the_terminal_has_a_key(capsys: pytest.CaptureFixture[str], path: Path, way: str) -> None:
     """What looks like a key is taken out of errors on the terminal, whatever prints them, and out of the file."""
-    callbacks = [ConsoleCallback(), SimpleLogger(), RetryHandler(backoff=0), JSONLLogger(path)]
     failures = [Failure(429, message=f"slow down, {KEY}", retry_after=0), Failure(400, message=f"bad key {KEY}")]
-    with ScriptedServer(failures) as server, callbacks[-1]:
+    with ScriptedServer(failures) as server, JSONLLogger(path) as file:
+        callbacks = [ConsoleCallback(), SimpleLogger(), RetryHandler(backoff=0), file]
         rlm = scripted_rlm(server, callbacks=callbacks)
         with pytest.raises(openai.BadRequestError, match=KEY):
             await ask(rlm, way, f"my key is {KEY}")

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from fresh_interpreter import run
+from tests.fresh_interpreter import run
 
 from rlm_otel.receiver import Receiver
 from rlm_otel.telemetry import Telemetry, configure

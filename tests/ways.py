@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from rlm_otel import RLM, Result
+from rlm_otel.rlm import Prompt
 
 ANY_WAY: Final = pytest.mark.parametrize("way", ["run", "arun", "stream", "astream"])
 EITHER: Final = pytest.mark.parametrize("way", ["run", "astream"])
@@ -16,7 +17,7 @@ ASYNC: Final = pytest.mark.parametrize("way", ["arun", "astream"])
 STREAMED: Final = pytest.mark.parametrize("way", ["stream", "astream"])
 
 
-async def ask(rlm: RLM, way: str, prompt: str = "Hi", **request: object) -> Result:
+async def ask(rlm: RLM, way: str, prompt: Prompt = "Hi", **request: object) -> Result:
     """Runs to the end in this way."""
     if way == "run":
         return rlm.run(prompt, **request)
@@ -26,7 +27,7 @@ async def ask(rlm: RLM, way: str, prompt: str = "Hi", **request: object) -> Resu
 
 
 async def read(
-    rlm: RLM, way: str, pieces: int | None, prompt: str = "Hi", request: Mapping[str, object] = MappingProxyType({})
+    rlm: RLM, way: str, pieces: int | None, prompt: Prompt = "Hi", request: Mapping[str, object] = MappingProxyType({})
 ) -> Result:
     """Reads a stream inside its `with` and leaves it after this many pieces; None = at its end."""
     left = iter(range(pieces)) if pieces is not None else iter(int, 1)  # the latter never ends

@@ -1,6 +1,7 @@
 """One tool being run, in its bracket: its value becomes text, its exception an error that the model is told."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
@@ -51,7 +52,8 @@ class Execution:
             if self._tool.is_async:
                 self._done(asyncio.run(self._tool.function(**self._read(self._ask_in_loop))))
             else:
-                self._done(self._tool.function(**self._read(self._ask)))
+                value = self._tool.function(**self._read(self._ask))
+                self._done(asyncio.run(value) if inspect.iscoroutine(value) else value)
         return self._text()
 
     async def arun(self) -> str:
@@ -61,7 +63,10 @@ class Execution:
                 self._done(await self._tool.function(**self._read(self._ask_in_loop)))
             else:
                 arguments = self._read(self._asker_from_thread(asyncio.get_running_loop()))
-                self._done(await beside_loop(partial(self._tool.function, **arguments)))
+                value = await beside_loop(partial(self._tool.function, **arguments))
+                self._done(
+                    await value if inspect.iscoroutine(value) else value
+                )  # a decorator may hide that it is async
         return self._text()
 
     def _read(self, ask: Callable[[str], Any]) -> dict[str, Any]:

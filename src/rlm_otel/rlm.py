@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from rlm_otel.ambient import current_bracket
+from rlm_otel.ambient import attributes, current_bracket, current_labels
 from rlm_otel.bracket import Bracket
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.fifo import AsyncHooks
@@ -29,7 +29,8 @@ DEFAULT_RETRIES = 2
 class RLM:
     """Runs prompts on a model and tells callbacks what happens; made by `RLM.from_openai`, for many threads at once.
 
-    Use it in a `with` (or `async with`) to have its connections closed. `callbacks` is a list that may be changed between runs. Without any, a run inside another run tells the outer one's.
+    Use it in a `with` (or `async with`) to have its connections closed. `callbacks` is a list that may be changed
+    between runs. Without any, a run inside another run tells the outer one's.
     """
 
     def __init__(
@@ -149,21 +150,23 @@ class RLM:
 
     def stream(self, prompt: Prompt, **request: object) -> RunStream:
         """The answer piece by piece: `with rlm.stream(prompt) as stream: for text in stream: ...`; `stream.result`."""
-        parent = current_bracket.get()
+        parent, labels = current_bracket.get(), dict(current_labels.get())
 
         def start() -> tuple[Conversation, Emitter]:
             emitter = self._emitter(None)
-            return self._conversation(emitter, parent, prompt, request, stream=True), emitter
+            with attributes(**labels):
+                return self._conversation(emitter, parent, prompt, request, stream=True), emitter
 
         return RunStream(start, is_async=False)
 
     def astream(self, prompt: Prompt, **request: object) -> RunStream:
         """The same in an event loop: `async with rlm.astream(prompt) as stream: async for text in stream: ...`."""
-        parent = current_bracket.get()
+        parent, labels = current_bracket.get(), dict(current_labels.get())
 
         def start() -> tuple[Conversation, Emitter]:
             emitter = self._emitter(AsyncHooks())
-            return self._conversation(emitter, parent, prompt, request, stream=True), emitter
+            with attributes(**labels):
+                return self._conversation(emitter, parent, prompt, request, stream=True), emitter
 
         return RunStream(start, is_async=True)
 
@@ -220,7 +223,9 @@ class RLM:
             query=partial(self._query, level),
             aquery=partial(self._aquery, level),
         )
-        return Conversation(task, emitter, parent, Connect(self._clients.sync, self._clients.in_loop, emitter.async_hooks))
+        return Conversation(
+            task, emitter, parent, Connect(self._clients.sync, self._clients.in_loop, emitter.async_hooks)
+        )
 
     def _messages(self, prompt: Prompt) -> list[dict[str, object]]:
         said = (

@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from inspect import GEN_RUNNING, getgeneratorstate
 from types import TracebackType
 from typing import Any, Self
 
@@ -205,7 +206,7 @@ class RunStream:
     def _left(self, error: BaseException | None) -> Steps | None:
         """The steps of a run that is to be left early; None where there is nothing to be done here."""
         steps, self._reading = self._steps, None
-        if steps is not None and not self._done and steps.gi_running:
+        if steps is not None and not self._done and getgeneratorstate(steps) == GEN_RUNNING:
             self._asked = _reason(error)  # a hook closes its own run, or another thread: its reader ends it
             return None
         was_done, self._done = self._done, True  # whoever is reading in another thread or task does no further step
