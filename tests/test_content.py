@@ -8,7 +8,7 @@ import pytest
 from rlm_otel.content import Policy, Redactor, cut, encodable, identifier, mode_from, without_secrets
 from rlm_otel.fence import failures, forget_failures
 from rlm_otel.messages import Media, Message, Other, Reasoning, Text, ToolDefinition, ToolRequest, ToolResponse
-from rlm_otel.shapes import prompt_json, reply_json, structured, tools_json, value_json
+from rlm_otel.shapes import prompt_json, reply_json, tools_json, value_json
 
 VARIABLE = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -301,12 +301,3 @@ def test_tools_are_cut_and_then_left_out() -> None:
     assert json.loads(tools_json(tools[:1], Policy())) == [
         {"type": "function", "name": "t0", "description": "описание " * 20}
     ]
-
-
-def test_events_carry_structures() -> None:
-    """The same attributes, content parsed."""
-    attributes = {"gen_ai.input.messages": '[{"role":"user","parts":[]}]', "rlm.outcome": "closed"}
-    assert structured(attributes) == {
-        "gen_ai.input.messages": [{"role": "user", "parts": []}],
-        "rlm.outcome": "closed",
-    }

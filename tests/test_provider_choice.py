@@ -3,7 +3,6 @@
 import logging
 
 import pytest
-from tests.fresh_interpreter import run
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import TracerProvider
@@ -11,6 +10,7 @@ from opentelemetry.trace import NoOpTracerProvider
 
 from rlm_otel.receiver import Receiver
 from rlm_otel.telemetry import choose, configure
+from tests.fresh_interpreter import run
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:

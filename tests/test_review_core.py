@@ -2,15 +2,12 @@
 
 import asyncio
 import functools
-import gc
 import threading
-import weakref
 from collections.abc import Callable
 
 import pytest
 
 from rlm_otel import BaseCallback, StopRun, attributes
-from rlm_otel.bracket import Bracket
 from rlm_otel.events import Event, Finished, ModelCall, Started
 from rlm_otel.testing import Answer, Item, RecordedRequest, Recorder, ScriptedServer, Tool, scripted_rlm
 from tests.rig import Rig
@@ -261,44 +258,3 @@ def test_stop_run_of_on_token_gives_the_connection_back(run: Run, rig: Rig) -> N
     assert server.requests[0].disconnected.wait(10)
     gate.set()
     assert kept.value.result is not None
-
-
-@both_ways
-def test_a_run_that_ended_well_frees_its_texts_at_once(run: Run, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the garbage collector, which may not come for a long time."""
-    alive: list[weakref.ref[Bracket]] = []
-    init = Bracket.__init__
-
-    def noted(self: Bracket, *args: object, **kwargs: object) -> None:
-        alive.append(weakref.ref(self))
-        init(self, *args, **kwargs)  # type: ignore[arg-type]  # whatever it is given
-
-    monkeypatch.setattr(Bracket, "__init__", noted)
-    rlm = rig.rlm("hi", callbacks=[])
-    gc.disable()
-    try:
-        run(rlm)
-        assert [made() for made in alive] == [None, None]
-    finally:
-        gc.enable()
-
-
-def test_clients_of_closed_event_loops_are_forgotten(rig: Rig) -> None:
-    """Each `asyncio.run` has a loop of its own: a worker that makes thousands must not keep thousands of sockets."""
-    rlm = rig.rlm("a", "b", "c")
-    asyncio.run(rlm.arun("go"))
-    asyncio.run(rlm.arun("go"))
-
-    async def last() -> int:
-        await rlm.arun("go")
-        known = len(rlm._clients._by_loop)
-        await rlm.aclose()
-        return known
-
-    def loops_and_then_the_collector() -> int:
-        known = asyncio.run(last())
-        gc.collect()
-        return known
-
-    with pytest.warns(ResourceWarning):  # nobody closed the first two
-        assert loops_and_then_the_collector() == 1

@@ -8,10 +8,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from tests.fresh_interpreter import run
 
 from rlm_otel.receiver import Receiver
 from rlm_otel.telemetry import Telemetry, configure
+from tests.fresh_interpreter import run
 
 NOBODY = "http://127.0.0.1:1"
 

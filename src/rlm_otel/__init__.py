@@ -1,7 +1,8 @@
 """See every LLM call, tool call and recursive run of a Python service in OpenTelemetry: attach `OTelCallback`."""
 
-import importlib
 from typing import TYPE_CHECKING, Final
+
+from rlm_otel.lazy import exports
 
 if TYPE_CHECKING:
     from rlm_otel.ambient import annotate, attributes, current_trace_id
@@ -55,14 +56,7 @@ _HOMES: Final = {
     "current_trace_id": "ambient",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Loads a public name when it is first used: importing the package itself loads nothing else."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rlm_otel' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"rlm_otel.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = exports(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

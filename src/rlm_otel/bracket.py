@@ -1,5 +1,6 @@
 """The bracket around one operation: the same `with` in sync and async code, one `Finished` on every way out."""
 
+import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -78,7 +79,7 @@ class Bracket:
         self.finished: Finished | None = None
         """How it ended, once it has."""
         self._failure: Failure | None = None
-        self._from_below: list[tuple[BaseException, bool]] = []
+        self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
         """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
         self._children: list[sums.Child] = []
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
@@ -269,8 +270,8 @@ class Bracket:
         if exception is None:
             return "new"
         if error is not None and self.parent is not None:
-            self.parent._from_below.append((exception, self._begun))
-        if any(exception is other and listeners_know for other, listeners_know in self._from_below):
+            self.parent._from_below.append((_weakly(exception), self._begun))
+        if any(exception is other() and listeners_know for other, listeners_know in self._from_below):
             return "passing"
         return "new" if error is not None else "handled"
 
@@ -279,7 +280,15 @@ class Bracket:
         failure = finished.failure
         if failure is None or finished.passage != "new":
             return False
-        return not any(failure.exception is other for other, _ in self._from_below)
+        return not any(failure.exception is other() for other, _ in self._from_below)
+
+
+def _weakly(error: BaseException) -> Callable[[], BaseException | None]:
+    """Without what its traceback holds: a tool may survive thousands of failed sub-runs."""
+    try:
+        return weakref.ref(error)
+    except TypeError:  # the built-in ones allow no weak references
+        return lambda: error
 
 
 def _inside(above: Labels, here: Labels) -> Labels:

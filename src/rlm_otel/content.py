@@ -103,8 +103,8 @@ _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 def identifier(text: str | None) -> str | None:
     """The vendor's word if it looks like an identifier, not like prose or a key; else None: it may quote the prompt."""
-    if text is None or _IDENTIFIER.fullmatch(text) is None or _TOKENS.search(text):  # the other patterns need a space or a colon
-        return None
+    if text is None or _IDENTIFIER.fullmatch(text) is None or _TOKENS.search(text):
+        return None  # of the patterns above only this one fits such characters: the others need a space or a colon
     return text
 
 

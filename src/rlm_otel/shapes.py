@@ -8,10 +8,9 @@ import binascii
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rlm_otel import semconv as sc
 from rlm_otel.content import REDACTED, Policy, Redactor, cut, encodable, names_a_secret
 from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_message, fitted_object, fitted_tools
 from rlm_otel.messages import Media, Message, Other, Part, Reasoning, Text, ToolDefinition, ToolRequest, ToolResponse
@@ -20,9 +19,6 @@ _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
 _PART_TYPES: Final = frozenset(
     {"text", "reasoning", "tool_call", "tool_call_response", "server_tool_call", "server_tool_call_response"}
     | {"blob", "file", "uri", "compaction"}
-)
-_JSON_ATTRIBUTES: Final = frozenset(
-    {sc.INPUT_MESSAGES, sc.OUTPUT_MESSAGES, sc.TOOL_DEFINITIONS, sc.TOOL_CALL_ARGUMENTS, sc.TOOL_CALL_RESULT}
 )
 
 
@@ -75,14 +71,6 @@ def value_json(text: str, policy: Policy) -> str | None:
         shape: Shape = value if isinstance(value, dict) else {"value": value}
         return encodable(fitted_object(shape, policy.limit_chars))
     return None
-
-
-def structured(attributes: Mapping[str, object]) -> dict[str, object]:
-    """The attributes with content as structures instead of JSON strings: what log events carry."""
-    return {
-        name: json.loads(value) if name in _JSON_ATTRIBUTES and isinstance(value, str) else value
-        for name, value in attributes.items()
-    }
 
 
 # Shapes ------------------------------------------------------------------------------------------------------------

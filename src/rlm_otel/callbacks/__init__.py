@@ -1,7 +1,8 @@
 """Callbacks: `BaseCallback` to subclass, and ready-made ones. Each is loaded when it is first asked for."""
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
+
+from rlm_otel.lazy import exports
 
 if TYPE_CHECKING:
     from rlm_otel.callbacks.base import BaseCallback
@@ -43,13 +44,7 @@ _MODULES: Final = {
     "TokenCounts": "response",
 }
 
-
-def __getattr__(name: str) -> object:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value  # found directly from now on
-    return value
+__getattr__ = exports(__name__, _MODULES)
 
 
 def __dir__() -> list[str]:

@@ -20,7 +20,7 @@ class BaseCallback:
     # `Any` throughout: type checkers then accept every narrower hook of a subclass.
 
     def on_run_start(self, *args: Any, **kwargs: Any) -> Any:
-        """`(prompt: str, **kwargs)`: a run begins. `prompt` is the last user message's text; `messages` has them all."""
+        """`(prompt: str, **kwargs)`: a run begins; `prompt` is the text of its last user message."""
 
     def on_run_end(self, *args: Any, **kwargs: Any) -> Any:
         """`(result: RunResult, **kwargs)`: a run ended, whatever the way.

@@ -32,6 +32,8 @@ def extras(source: object) -> dict[str, object]:
 
 def items(value: object) -> Sequence[object]:
     """The value if it is a list or tuple of things, else nothing: an iterator is never consumed."""
+    if value is None:  # most often; an abstract type's check is slow
+        return ()
     if isinstance(value, list | tuple):
         return value
     return value if isinstance(value, Sequence) and not isinstance(value, str | bytes | bytearray) else ()

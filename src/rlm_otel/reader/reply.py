@@ -8,6 +8,13 @@ from rlm_otel.reader.request import read_message
 
 _NOTHING: Final = Usage()
 _DIGITS: Final = 20  # more are no count, and `int` refuses thousands
+_REQUEST_ID: Final = "x-request-id"
+_LIMITS: Final = {
+    (what, kind): (f"x-ratelimit-{what}-{kind}", f"anthropic-ratelimit-{kind}-{what}")
+    for what in ("remaining", "limit")
+    for kind in ("requests", "tokens")
+}
+_READ: Final = {name.encode(): name for name in (_REQUEST_ID, *(name for pair in _LIMITS.values() for name in pair))}
 
 
 def read_reply(response: object, headers: object = None) -> tuple[Reply, Usage | None]:
@@ -16,6 +23,7 @@ def read_reply(response: object, headers: object = None) -> tuple[Reply, Usage |
     `headers`: the HTTP response's, a mapping that ignores case, for request id and rate limits.
     """
     choices = [choice for choice in items(read(response, "choices")) if choice is not None]
+    told = _told(headers)
     reply = Reply(
         messages=tuple(read_message(read(choice, "message")) for choice in choices),
         finish_reasons=tuple(text(read(choice, "finish_reason")) for choice in choices),
@@ -23,8 +31,8 @@ def read_reply(response: object, headers: object = None) -> tuple[Reply, Usage |
         model=text(read(response, "model")),
         service_tier=text(read(response, "service_tier")),
         system_fingerprint=text(read(response, "system_fingerprint")),
-        request_id=text(read(response, "_request_id")) or header(headers, "x-request-id"),
-        rate_limits=read_rate_limits(headers),
+        request_id=header(told, _REQUEST_ID) or text(read(response, "_request_id")),
+        rate_limits=read_rate_limits(told),
         raw=response,
     )
     return reply, read_usage(usage_of(response))
@@ -92,8 +100,27 @@ def read_rate_limits(headers: object) -> tuple[RateLimit, ...]:
 
 
 def _limit(headers: object, what: str, kind: str) -> int | None:
-    found = header(headers, f"x-ratelimit-{what}-{kind}") or header(headers, f"anthropic-ratelimit-{kind}-{what}")
+    usual, anthropic = _LIMITS[what, kind]
+    found = header(headers, usual) or header(headers, anthropic)
     return count(int(found[:_DIGITS])) if found and found.isascii() and found.isdigit() else None
+
+
+def _told(headers: object) -> object:
+    """Of httpx's headers those that are read here, found in one pass: it goes through all of them for each name."""
+    raw = getattr(headers, "raw", None)
+    if not isinstance(raw, list):
+        return headers
+    found: dict[str, str] = {}
+    try:
+        for key, value in raw:
+            name = _READ.get(key.lower())
+            if name is not None:
+                if name in found:
+                    return headers  # one that came twice is joined there
+                found[name] = value.decode("ascii")
+    except (AttributeError, TypeError, ValueError):
+        return headers
+    return found
 
 
 def header(headers: object, name: str) -> str | None:

@@ -1,8 +1,8 @@
 """Requests as the caller wrote them: parameters, messages and tools as frozen records of the same strings."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import chain
-from typing import Final
+from typing import Any, Final
 
 from rlm_otel.events import Request
 from rlm_otel.messages import (
@@ -27,28 +27,40 @@ _AUDIO_TYPES: Final = {"mp3": "audio/mpeg"}
 
 def read_request(kwargs: Mapping[str, object]) -> Request:
     """The parameters of `create(**kwargs)` that the caller really sent; the SDK's sentinels count as not sent."""
-    stop = kwargs.get("stop")
-    return Request(
-        temperature=number(kwargs.get("temperature")),
-        top_p=number(kwargs.get("top_p")),
-        max_tokens=_first_count(kwargs, "max_completion_tokens", "max_tokens"),
-        frequency_penalty=number(kwargs.get("frequency_penalty")),
-        presence_penalty=number(kwargs.get("presence_penalty")),
-        stop=(stop,) if isinstance(stop, str) else tuple(s for s in items(stop) if isinstance(s, str)) or None,
-        seed=_whole(kwargs.get("seed")),
-        choices=count(kwargs.get("n")),
-        output_type=_output_type(kwargs),
-        reasoning_level=text(kwargs.get("reasoning_effort")),
-        service_tier=text(kwargs.get("service_tier")),
-    )
+    sent: dict[str, Any] = {}
+    for name, value in kwargs.items():  # a call has two or three of them
+        if name in _PARAMETERS:
+            field, read_value = _PARAMETERS[name]
+            found = read_value(value)
+            if found is not None and not (name == "max_tokens" and field in sent):
+                sent[field] = found
+    if "modalities" in kwargs or "response_format" in kwargs:
+        sent["output_type"] = _output_type(kwargs)
+    return Request(**sent)
 
 
-def _first_count(kwargs: Mapping[str, object], *names: str) -> int | None:
-    return next((found for name in names if (found := count(kwargs.get(name))) is not None), None)
+def _stops(value: object) -> tuple[str, ...] | None:
+    return (value,) if isinstance(value, str) else tuple(s for s in items(value) if isinstance(s, str)) or None
 
 
 def _whole(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+_PARAMETERS: Final[Mapping[str, tuple[str, Callable[[object], object]]]] = {
+    "temperature": ("temperature", number),
+    "top_p": ("top_p", number),
+    "max_completion_tokens": ("max_tokens", count),
+    "max_tokens": ("max_tokens", count),  # the older name: the other one beats it
+    "frequency_penalty": ("frequency_penalty", number),
+    "presence_penalty": ("presence_penalty", number),
+    "stop": ("stop", _stops),
+    "seed": ("seed", _whole),
+    "n": ("choices", count),
+    "reasoning_effort": ("reasoning_level", text),
+    "service_tier": ("service_tier", text),
+}
+"""What the SDK calls a parameter, our field for it, and how its value is read."""
 
 
 def _output_type(kwargs: Mapping[str, object]) -> str | None:
@@ -84,6 +96,8 @@ def read_message(message: object) -> Message:
         said, role = message["content"], message["role"]
         if isinstance(said, str) and said and role in _PLAIN_ROLES:
             return Message(role, (Text(said),))
+    elif (answer := _plain_answer(message)) is not None:
+        return Message("assistant", (Text(answer),))
     role = text(read(message, "role")) or "assistant"
     role = _ROLES.get(role, role)
     name = text(extras(message).get("name"))
@@ -103,6 +117,26 @@ def read_message(message: object) -> Message:
     if not calls and (call := read(message, "function_call")):  # the form before `tool_calls`
         parts.append(_request_of(call, None))
     return Message(role, tuple(parts), name)
+
+
+def _plain_answer(message: Any) -> str | None:
+    """The text of an SDK object that holds nothing else, as nearly all replies: at a quarter of the price."""
+    try:
+        said = message.content
+        if (
+            isinstance(said, str)
+            and said
+            and message.role == "assistant"
+            and message.tool_calls is None
+            and message.refusal is None
+            and message.audio is None
+            and message.function_call is None
+            and not message.__pydantic_extra__
+        ):
+            return said
+    except AttributeError:
+        pass  # no message of the SDK
+    return None
 
 
 def _tool_response(message: object, content: tuple[Part, ...]) -> tuple[Part, ...]:

@@ -1,7 +1,8 @@
 """What users need in their own tests: a scripted model server, captured telemetry, and clocks and ids that repeat."""
 
-import importlib
 from typing import TYPE_CHECKING, Final
+
+from rlm_otel.lazy import exports
 
 if TYPE_CHECKING:
     from rlm_otel.testing.capture import Capture
@@ -65,14 +66,7 @@ _HOMES: Final = {
     "scripted_rlm": "runner",
 }
 
-
-def __getattr__(name: str) -> object:
-    """Loads a public name when it is first used: importing this loads neither OpenTelemetry's SDK nor openai."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'rlm_otel.testing' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"rlm_otel.testing.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = exports(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

@@ -1,0 +1,73 @@
+"""What a run lets go of: its texts when it has ended, failures that were dealt with, clients of closed loops."""
+
+import asyncio
+import gc
+import weakref
+from collections.abc import Callable
+
+import pytest
+from openai import BadRequestError
+
+from rlm_otel.bracket import Bracket
+from rlm_otel.testing import Answer, Failure, Tool
+from tests.rig import Rig
+from tests.sync_async import Run, both_ways
+
+
+@both_ways
+def test_a_run_that_ended_well_frees_its_texts_at_once(run: Run, rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the garbage collector, which may not come for a long time."""
+    alive: list[weakref.ref[Bracket]] = []
+    init = Bracket.__init__
+
+    def noted(self: Bracket, *args: object, **kwargs: object) -> None:
+        alive.append(weakref.ref(self))
+        init(self, *args, **kwargs)  # type: ignore[arg-type]  # whatever it is given
+
+    monkeypatch.setattr(Bracket, "__init__", noted)
+    rlm = rig.rlm("hi", callbacks=[])
+    gc.disable()
+    try:
+        run(rlm)
+        assert [made() for made in alive] == [None, None]
+    finally:
+        gc.enable()
+
+
+def test_clients_of_closed_event_loops_are_forgotten(rig: Rig) -> None:
+    """Each `asyncio.run` has a loop of its own: a worker that makes thousands must not keep thousands of sockets."""
+    rlm = rig.rlm("a", "b", "c")
+    asyncio.run(rlm.arun("go"))
+    asyncio.run(rlm.arun("go"))
+
+    async def last() -> int:
+        await rlm.arun("go")
+        known = len(rlm._clients._by_loop)
+        await rlm.aclose()
+        return known
+
+    def loops_and_then_the_collector() -> int:
+        known = asyncio.run(last())
+        gc.collect()
+        return known
+
+    with pytest.warns(ResourceWarning):  # nobody closed the first two
+        assert loops_and_then_the_collector() == 1
+
+
+@both_ways
+def test_a_tool_that_deals_with_failed_sub_runs_keeps_nothing_of_them(run: Run, rig: Rig) -> None:
+    """A tool may go on for hours and see thousands fail."""
+    failures: list[weakref.ref[BadRequestError]] = []
+
+    def tries(llm_query: Callable[[str], str]) -> str:
+        try:
+            llm_query("part")
+        except BadRequestError as error:
+            failures.append(weakref.ref(error))
+        gc.collect()
+        return f"{len(failures)} failed, {sum(failure() is not None for failure in failures)} kept"
+
+    server = rig.serve(Answer(tool_calls=[Tool("tries")]), Failure(400), "end")
+    result = run(rig.rlm(server=server, tools=[tries], max_depth=1))
+    assert result.messages[2]["content"] == "1 failed, 0 kept"
