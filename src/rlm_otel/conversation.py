@@ -132,23 +132,33 @@ class Conversation:
 
     def _attempts(self, call: Bracket, client: Any, arguments: dict[str, Any]) -> Generator[Effect, Any, None]:
         """The logical call: attempts until one succeeds; none is repeated once a chunk was delivered."""
+        failed = yield from self._failure(call, client, arguments)
+        if failed is None:  # nearly always: then tenacity, which costs as much as a span, is not even asked
+            return
         waits: list[float] = []
-        failed: Exception | None = None
         retries = self._task.max_retries
         seen = weakref.proxy(call)  # tenacity's state refers to itself: the call would stay until the collector comes
         for attempt in attempts(retries, may_repeat=lambda: seen.first_chunk_s is None, wait=waits.append):
-            if failed is not None:
+            if waits:
                 delay_s = waits.pop()
                 spent_s = yield Tell(call, call.retrying(call.attempts, retries, failed, delay_s))
                 yield Wait(max(0.0, delay_s - spent_s))
+                failed = yield from self._failure(call, client, arguments)
+                if failed is None:
+                    return  # before tenacity ties a cycle around the bracket, which would keep all the texts
             with attempt:
-                call.attempts += 1
-                try:
-                    yield from self._attempt(call, client, arguments)
-                except Exception as error:
-                    failed = error
-                    raise
-                return  # before tenacity ties a cycle around the bracket, which would keep all the texts
+                raise failed
+
+    def _failure(
+        self, call: Bracket, client: Any, arguments: dict[str, Any]
+    ) -> Generator[Effect, Any, Exception | None]:
+        """One attempt: why it failed, or None."""
+        call.attempts += 1
+        try:
+            yield from self._attempt(call, client, arguments)
+        except Exception as error:  # noqa: BLE001 - tenacity decides what becomes of it
+            return error
+        return None
 
     def _attempt(self, call: Bracket, client: Any, arguments: dict[str, Any]) -> Generator[Effect, Any, None]:
         # The raw form, because only it tells the headers of a stream: request id and rate limits.

@@ -40,7 +40,7 @@ _open: Final["weakref.WeakSet[Telemetry]"] = weakref.WeakSet()
 _made: Final[list["PrivateProviders"]] = []
 _shared: Final[dict[bool, "PrivateProviders"]] = {}
 _said: Final[set[tuple[object, ...]]] = set()
-_choosing: Final = threading.Lock()
+_choosing = threading.Lock()
 
 
 class Telemetry:
@@ -186,6 +186,12 @@ def choose(
         if shared is None or shared.closed:
             shared = _shared[logs] = _make(Options(), environment, logs=logs)
         return _with(shared)
+
+
+def renew_lock() -> None:
+    """In a forked child: the thread that was choosing is not there to let go."""
+    global _choosing
+    _choosing = threading.Lock()
 
 
 def _environment(environ: Mapping[str, str] | None) -> Mapping[str, str]:

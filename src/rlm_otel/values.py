@@ -18,9 +18,11 @@ def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
     """The pairs that have a value, lone surrogates replaced and numbers beyond 64 bits left out."""
     found: Attributes = {}
     for name, value in pairs:
+        if value is None:
+            continue
         if isinstance(value, str):
-            found[name] = encodable(value)
-        elif value is not None and (carried := _carried(value)) is not None:
+            found[name] = value if value.isascii() else encodable(value)
+        elif (carried := _carried(value)) is not None:
             found[name] = carried
     return found
 

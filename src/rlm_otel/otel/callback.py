@@ -23,7 +23,7 @@ from rlm_otel.otel.failures import exception_signal
 from rlm_otel.otel.operations import Open
 from rlm_otel.otel.recorder import Recorder
 from rlm_otel.prices import Price, PriceList
-from rlm_otel.telemetry import Telemetry, choose
+from rlm_otel.telemetry import Telemetry, choose, renew_lock
 
 _OWNER: Final = "OTelCallback"
 _DEFAULT_TIMEOUT_S: Final = 5.0
@@ -168,6 +168,7 @@ class OTelCallback:
 
 
 def _make(options: _Options, environ: Mapping[str, str]) -> Recorder:
+    _watch_forks()  # first: another thread may fork while this one makes things
     policy = Policy(mode_from(options.content, environ), Redactor(options.redact))
     exceptions = exception_signal(environ)
     telemetry = options.telemetry or choose(
@@ -178,7 +179,6 @@ def _make(options: _Options, environ: Mapping[str, str]) -> Recorder:
     )
     recorder = Recorder(telemetry, policy, labels=options.labels, exceptions=exceptions)
     _recorders.add(recorder)
-    _watch_forks()
     return recorder
 
 
@@ -192,5 +192,6 @@ def _forget() -> None:
     """In a forked child: what is open belongs to the parent; the lock may be held by a thread that is not here."""
     global _creating
     _creating = threading.RLock()
+    renew_lock()
     for recorder in list(_recorders):
         recorder.operations.forget()

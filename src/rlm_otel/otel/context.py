@@ -4,7 +4,7 @@ import sys
 from types import TracebackType
 from typing import Final
 
-from opentelemetry import context, trace
+from opentelemetry import context
 
 from rlm_otel.events import ModelCall, Operation
 from rlm_otel.fence import fence
@@ -65,11 +65,6 @@ class Unchanged:
 
 
 UNCHANGED: Final = Unchanged()
-
-
-def with_span(span: trace.Span) -> Attached:
-    """A block in which the span is current."""
-    return Attached(trace.set_span_in_context(span))
 
 
 def without_inner_inference() -> Attached | Unchanged:

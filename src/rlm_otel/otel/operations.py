@@ -19,7 +19,7 @@ LIMIT: Final = 10_000
 class Open:
     """One operation between its start and its end."""
 
-    __slots__ = ("attributes", "context", "link", "retried", "series", "span", "started")
+    __slots__ = ("ambient", "attributes", "context", "link", "retried", "series", "span", "started")
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class Open:
         span: Span,
         link: Link | None,
         context: Context,
+        ambient: Context,
         attributes: Attributes,
         series: Series | None = None,
     ) -> None:
@@ -36,6 +37,8 @@ class Open:
         """None where no tracer made a span of its own for it."""
         self.context = context
         """Holds the span: for exemplars and log records, also after its end."""
+        self.ambient = ambient
+        """The caller's context when it began."""
         self.attributes = attributes
         """What the span started with."""
         self.series = series

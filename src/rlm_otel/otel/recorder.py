@@ -17,7 +17,7 @@ from rlm_otel.content import Policy
 from rlm_otel.events import Finished, Link, ModelCall, Retrying, Started
 from rlm_otel.fence import fence
 from rlm_otel.measuring import DeclaredLabels
-from rlm_otel.otel.context import UNCHANGED, is_suppressed, with_span
+from rlm_otel.otel.context import UNCHANGED, Attached, is_suppressed
 from rlm_otel.otel.details import Details
 from rlm_otel.otel.failures import Failures, Signal
 from rlm_otel.otel.links import link_of, span_of
@@ -96,7 +96,8 @@ class Recorder:
         if not self._joined:
             return UNCHANGED
         operation = self.operations.with_span(link.span_id)
-        return with_span(operation.span if operation is not None else span_of(link))
+        inside = self._inside(operation) if operation is not None else trace.set_span_in_context(span_of(link))
+        return Attached(inside)
 
     def annotate(self, link_or_id: Link | str, attributes: Mapping[str, str | bool | int | float]) -> None:
         """Sets the user's attributes on an open span, texts redacted; where it is not open any more: nothing."""
@@ -138,14 +139,15 @@ class Recorder:
                 span.set_attributes(mapping.start_content(started, self._policy))
         link = link_of(span, parent=trace.get_current_span(context))
         series = self._series(started, link) if isinstance(started.operation, ModelCall) else None
-        return Open(started, span, link, trace.set_span_in_context(span, context), attributes, series)
+        inside = trace.set_span_in_context(span, context)
+        return Open(started, span, link, inside, otel_context.get_current(), attributes, series)
 
     def _place(self, started: Started) -> tuple[Context, tuple[trace.Link, ...]]:
         """Under the parent operation's span, else (joined) the caller's, else (private) a root that links to it."""
         parent = self.operations.get(started.origin.parent_id)
         if parent is not None and parent.link is not None:
-            span = parent.span
-        elif started.parent is not None:
+            return self._inside(parent), ()
+        if started.parent is not None:
             span = span_of(started.parent)
         elif self._joined:
             return otel_context.get_current(), ()
@@ -153,6 +155,12 @@ class Recorder:
             caller = trace.get_current_span().get_span_context()
             return _NO_CONTEXT, (trace.Link(caller),) if caller.is_valid else ()
         return trace.set_span_in_context(span, None if self._joined else _NO_CONTEXT), ()
+
+    def _inside(self, operation: Open) -> Context:
+        """The caller's context with the operation's span in it: not made anew where the caller's is still the same."""
+        if not self._joined or otel_context.get_current() is operation.ambient:
+            return operation.context
+        return trace.set_span_in_context(operation.span)
 
     def _series(self, started: Started, link: Link | None) -> Series:
         series = tuple(measuring.start_identity(started, self._labels).items())
@@ -182,7 +190,6 @@ class Recorder:
             self._failures.record(operation, failure, end_ns)
         if detailed:
             self._details.emit(operation, finished, attributes, end_ns)
-
 
     def _abandon(self, operation: Open) -> None:
         """Ends the span of an operation whose end will not be seen, with what is known of it."""

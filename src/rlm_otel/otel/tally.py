@@ -30,13 +30,22 @@ def tally_of(meter: Meter, name: str) -> "Tally":
     return tallies[name]
 
 
+class _Cell:
+    """One series: an object, so that a measurement looks its series up once; a tuple's hash is made anew each time."""
+
+    __slots__ = ("context", "value")
+
+    def __init__(self) -> None:
+        self.value: int | float = 0
+        self.context: Context | None = None
+
+
 class Tally:
     """The sum, or the latest value, of each series of one instrument, with the context of its latest measurement."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._values: dict[_Series, int | float] = {}
-        self._contexts: dict[_Series, Context] = {}
+        self._cells: dict[_Series, _Cell] = {}
         _tallies.add(self)
         _watch_forks()
 
@@ -44,34 +53,38 @@ class Tally:
         """Adds to a series; the context is for its exemplar."""
         series = tuple(attributes.items()) if attributes else ()
         with self._lock:
-            series = self._within_limit(series)
-            self._values[series] = self._values.get(series, 0) + value
+            cell = self._cell(series)
+            cell.value += value
             if context is not None:
-                self._contexts[series] = context
+                cell.context = context
 
     def set(self, value: int | float, attributes: Attributes | None = None, context: Context | None = None) -> None:
         """Replaces the value of a series."""
         series = tuple(attributes.items()) if attributes else ()
         with self._lock:
-            series = self._within_limit(series)
-            self._values[series] = value
+            cell = self._cell(series)
+            cell.value = value
             if context is not None:
-                self._contexts[series] = context
+                cell.context = context
 
-    def _within_limit(self, series: _Series) -> _Series:
-        return series if series in self._values or len(self._values) < _SERIES_LIMIT else _OVERFLOW
+    def _cell(self, series: _Series) -> _Cell:
+        cell = self._cells.get(series)
+        if cell is None:
+            cell = self._cells.setdefault(series if len(self._cells) < _SERIES_LIMIT else _OVERFLOW, _Cell())
+        return cell
 
     def observe(self, _options: CallbackOptions) -> Iterable[Observation]:
         """All series, for a collection; an exemplar is given once."""
         with self._lock:
-            values, contexts = self._values.copy(), self._contexts
-            self._contexts = {}
-        return [Observation(value, dict(series), contexts.get(series)) for series, value in values.items()]
+            observed = [Observation(cell.value, dict(series), cell.context) for series, cell in self._cells.items()]
+            for cell in self._cells.values():
+                cell.context = None
+        return observed
 
     def forget(self) -> None:
         """In a forked child, which is a series of its own: what was counted before is the parent's."""
         self._lock = threading.Lock()
-        self._values, self._contexts = {}, {}
+        self._cells = {}
 
 
 @cache

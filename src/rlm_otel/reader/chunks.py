@@ -7,7 +7,7 @@ from rlm_otel.events import Reply, Usage
 from rlm_otel.fence import fence
 from rlm_otel.messages import Message, Part, Reasoning, Text, ToolRequest
 from rlm_otel.reader.fields import extras, items, json_text, read, reasoning, text
-from rlm_otel.reader.reply import header, read_cost, read_rate_limits, read_usage, usage_of
+from rlm_otel.reader.reply import header, known_headers, read_cost, read_rate_limits, read_usage, usage_of
 from rlm_otel.reader.request import read_parts
 
 
@@ -111,6 +111,7 @@ class ChunkReader:
     def result(self) -> tuple[Reply, Usage | None]:
         """The reply as far as it came, and the tokens counted."""
         choices = [choice for _, choice in sorted(self._choices.items())]
+        headers = known_headers(self._headers)
         reply = Reply(
             messages=tuple(choice.message() for choice in choices),
             finish_reasons=tuple(choice.reason for choice in choices),
@@ -118,8 +119,8 @@ class ChunkReader:
             model=self._model,
             service_tier=self._tier,
             system_fingerprint=self._fingerprint,
-            request_id=header(self._headers, "x-request-id"),
-            rate_limits=read_rate_limits(self._headers),
+            request_id=header(headers, "x-request-id"),
+            rate_limits=read_rate_limits(headers),
         )
         return reply, read_usage(self._usage)
 

@@ -23,7 +23,7 @@ def read_reply(response: object, headers: object = None) -> tuple[Reply, Usage |
     `headers`: the HTTP response's, a mapping that ignores case, for request id and rate limits.
     """
     choices = [choice for choice in items(read(response, "choices")) if choice is not None]
-    told = _told(headers)
+    told = known_headers(headers)
     reply = Reply(
         messages=tuple(read_message(read(choice, "message")) for choice in choices),
         finish_reasons=tuple(text(read(choice, "finish_reason")) for choice in choices),
@@ -105,7 +105,7 @@ def _limit(headers: object, what: str, kind: str) -> int | None:
     return count(int(found[:_DIGITS])) if found and found.isascii() and found.isdigit() else None
 
 
-def _told(headers: object) -> object:
+def known_headers(headers: object) -> object:
     """Of httpx's headers those that are read here, found in one pass: it goes through all of them for each name."""
     raw = getattr(headers, "raw", None)
     if not isinstance(raw, list):
