@@ -122,8 +122,9 @@ class Bracket:
     ) -> None:
         try:
             self.finish(error)
-        except StopRun:
-            if error is None:  # what is already leaving goes on
+        except Exception as raised:
+            # What is already leaving goes on; a strict hook's exception may replace another one, but no cancellation.
+            if error is None or (isinstance(error, Exception) and not isinstance(raised, StopRun)):
                 raise
 
     def current(self) -> AbstractContextManager[None]:

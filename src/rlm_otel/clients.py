@@ -119,21 +119,24 @@ def advice(error: Exception, client: Any, model: str) -> str | None:
     """What to do about a failed call, in one line; None where the error says it itself."""
     from openai import APIConnectionError, APITimeoutError, AuthenticationError, NotFoundError
 
-    where = str(client.base_url.copy_with(userinfo=b"")).rstrip("/")  # a proxy's password may be in it
     match error:
         case AuthenticationError():
-            return f"{where} refused the API key: check OPENAI_API_KEY or api_key=, and that it is this server's."
+            return f"{_where(client)} refused the API key: check OPENAI_API_KEY or api_key=, and that it is this server's."
         case NotFoundError():
             return (
-                f"{where} does not know the model {model!r} or has no such path: check the model's name and base_url=."
+                f"{_where(client)} does not know the model {model!r} or has no such path: check the model's name and base_url=."
             )
         case APITimeoutError():
-            return f"{where} did not answer in time: give it longer with timeout= (seconds per attempt)."
+            return f"{_where(client)} did not answer in time: give it longer with timeout= (seconds per attempt)."
         case APIConnectionError():
-            return f"{where} {_CONNECTION_ADVICE.get(type(error.__cause__).__name__, _UNREACHABLE)}"
+            return f"{_where(client)} {_CONNECTION_ADVICE.get(type(error.__cause__).__name__, _UNREACHABLE)}"
         case UnicodeEncodeError(encoding="ascii"):
-            return f"{where} {_BAD_HEADER}"
+            return f"{_where(client)} {_BAD_HEADER}"
     return None
+
+
+def _where(client: Any) -> str:
+    return str(client.base_url.copy_with(userinfo=b"")).rstrip("/")  # a proxy's password may be in it
 
 
 def _check(argument: str, client: object, wanted: str, other: str) -> None:

@@ -210,8 +210,11 @@ class Execute:
             # A copy of the context for each: two threads cannot enter the same one.
             running = [pool.submit(contextvars.copy_context().run, execution.run) for execution in self._executions]
             return [future.result() for future in running]
+        except Exception:  # StopRun: no further tool begins, and those that run belong to the run's sums
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
         finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # after StopRun or Ctrl-C no further tool begins
+            pool.shutdown(wait=False, cancel_futures=True)
 
     async def aperform(self) -> list[str]:
         gate = asyncio.Semaphore(self._limit)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rlm_otel.events import Outcome
+    from rlm_otel.result import Result
 
 
 class StopRun(Exception):
@@ -12,7 +13,7 @@ class StopRun(Exception):
     `result` holds what the run had come to (a `rlm_otel.Result`), set when it leaves `run()`. The run ends `closed`.
     """
 
-    result: object | None = None
+    result: "Result | None" = None
 
 
 class LimitReached(StopRun):
@@ -23,8 +24,8 @@ class BudgetExceeded(LimitReached):
     """A `BudgetCallback` refused to go on: tokens, cost, calls or depth. The run's outcome is `failed`."""
 
 
-class DepthLimit(Exception):
-    """A sub-call below `max_depth` was asked for; the model is told so as a tool's error."""
+class SubRunLimit(Exception):
+    """A sub-call was asked for below `max_depth`, or made `max_turns` calls; the model is told so as a tool's error."""
 
 
 class NoAnswer(Exception):

@@ -114,10 +114,9 @@ def measurements(finished: Finished, declared: DeclaredLabels, retried: int = 0)
         case Run():
             return list(_run(operation, finished, declared))
         case ModelCall():
-            own = {
-                **_own(operation, finished.result if isinstance(finished.result, Reply) else None),
-                **_labels(finished.origin, declared),
-            }
+            own = _own(operation, finished.result if isinstance(finished.result, Reply) else None)
+            if labels := _labels(finished.origin, declared):
+                own = {**own, **labels}
             return [*_model_call(operation, finished), *_own_model_call(operation, finished, own, retried)]
         case ToolCall():
             who = identity(operation, finished.origin)
@@ -189,6 +188,9 @@ def _by_modality(
 ) -> Iterator[Measurement]:
     """One add a modality, the rest as `unknown`, so that the sum is the total; nothing where the total is unknown."""
     if total is None or total < 0:
+        return
+    if not split:
+        yield Measurement(instrument, total, {**who, sc.TOKEN_MODALITY: sc.UNKNOWN_MODALITY})
         return
     known = {name: count for name, count in split if name in sc.MODALITIES and count > 0}
     if sum(known.values()) > total:  # a split that does not add up says nothing

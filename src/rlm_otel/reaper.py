@@ -42,6 +42,8 @@ def wait(timeout_s: float = 5.0) -> bool:
     """Waits until all that was put before is done; False where that takes longer than `timeout_s` seconds."""
     if _thread is None or not _thread.is_alive():
         return _queue.empty()
+    if threading.current_thread() is _thread:  # what ends here may flush
+        return True
     done = threading.Event()
     put(done.set)
     return done.wait(timeout_s)

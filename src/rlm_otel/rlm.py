@@ -1,6 +1,7 @@
 """`RLM`: a small runner on the openai SDK: chat, streams, tools, retries and nested runs, all told to callbacks."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,7 +14,7 @@ from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
 from rlm_otel.conversation import Conversation, Task, adrive, drive
 from rlm_otel.effects import Connect
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import DepthLimit
+from rlm_otel.errors import BudgetExceeded, LimitReached, SubRunLimit
 from rlm_otel.result import Result
 from rlm_otel.stream import RunStream
 from rlm_otel.tools import Tool, make_tool, make_tools
@@ -75,6 +76,10 @@ class RLM:
         self._clock = clock
         self._make_id = make_id
         Emitter(self.callbacks)  # says at once what is no callback
+        asking = [tool.name for tool in self._tools.values() if tool.wants_query]
+        if asking and not self._max_depth:
+            msg = f"tool {asking[0]} takes llm_query, and sub-calls are not allowed; pass sub_model= or max_depth=1"
+            raise ValueError(msg)
 
     @classmethod
     def from_openai(
@@ -101,6 +106,7 @@ class RLM:
 
         `tools`: named functions, sync or async; a parameter called `llm_query` is given a function that asks a sub-run.
         `sub_model`, `max_depth`: let the model itself make sub-calls (`llm_query` becomes a tool), at most that deep.
+        Sub-runs are asked with their prompt alone; the parameters of `run()` are the root's.
         `name`: the agent's name in telemetry. `provider`: the vendor's name there, else read from the host.
         `max_retries`: given, it beats a callback's own `max_retries`, which beats 2. `timeout`: seconds per attempt.
         Raises TypeError or ValueError for arguments that cannot work; a missing key is told at the first call.
@@ -254,16 +260,29 @@ class RLM:
         return {**self._tools, query.name: query}
 
     def _query(self, level: int, above: Bracket, prompt: str) -> str:
-        return drive(self._sub_run(level, above, prompt).steps()).text
+        with _within_limits():
+            return drive(self._sub_run(level, above, prompt).steps()).text
 
     async def _aquery(self, level: int, above: Bracket, prompt: str) -> str:
-        return (await adrive(self._sub_run(level, above, prompt).steps())).text
+        with _within_limits():
+            return (await adrive(self._sub_run(level, above, prompt).steps())).text
 
     def _sub_run(self, level: int, above: Bracket, prompt: str) -> Conversation:
         if level >= self._max_depth:
             msg = f"sub-calls end at depth {self._max_depth}: answer this part without one"
-            raise DepthLimit(msg)
+            raise SubRunLimit(msg)
         return self._conversation(above.emitter, above, prompt, {}, stream=False, level=level + 1)
+
+
+@contextmanager
+def _within_limits() -> Iterator[None]:
+    """Turns the end of a sub-run at `max_turns` into an error for the model: the run above goes on."""
+    try:
+        yield
+    except BudgetExceeded:
+        raise
+    except LimitReached as error:
+        raise SubRunLimit(str(error)) from None
 
 
 def _llm_query(prompt: str, llm_query: Callable[[str], str]) -> str:

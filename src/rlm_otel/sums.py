@@ -1,12 +1,15 @@
 """How an operation ended, as pure functions: its outcome, its price, and the sums of a run."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from rlm_otel.errors import Leave, LimitReached, StopRun
 from rlm_otel.events import Cost, Failure, ModelCall, Operation, Outcome, Reply, RunResult, ToolCall, Unpriced, Usage
 from rlm_otel.prices import PriceList
 from rlm_otel.reader import read_failure
+
+
+_NO_USAGE: Final = Usage()
 
 
 class Child(NamedTuple):
@@ -44,21 +47,27 @@ def total(children: Sequence[Child], result: RunResult) -> tuple[Usage | None, C
     """A run's usage and cost, those of its sub-runs included, and its result with its own calls counted."""
     usage: Usage | None = None
     costs: list[Cost] = []
-    unpriced = 0
+    model_calls = tool_calls = unpriced = 0
     for child in children:
+        model_calls += child.kind is ModelCall
+        tool_calls += child.kind is ToolCall
         if child.usage is not None:
-            usage = child.usage + (usage or Usage())
+            usage = child.usage + (usage or _NO_USAGE)
         if isinstance(child.cost, Cost):
             costs.append(child.cost)
         unpriced += child.unpriced_calls + isinstance(child.cost, Unpriced)
-    kinds = [child.kind for child in children]
-    by_vendor = all(cost.source == "provider" for cost in costs)
     counted = RunResult(
         text=result.text,
         finish_reasons=result.finish_reasons,
-        inference_calls=kinds.count(ModelCall),
-        tool_calls=kinds.count(ToolCall),
+        inference_calls=model_calls,
+        tool_calls=tool_calls,
         unpriced_calls=unpriced,
     )
-    cost = Cost(sum(cost.usd for cost in costs), "provider" if by_vendor else "local") if costs else None
-    return usage, cost, counted
+    return usage, _sum(costs), counted
+
+
+def _sum(costs: Sequence[Cost]) -> Cost | None:
+    if len(costs) <= 1:
+        return costs[0] if costs else None
+    by_vendor = all(cost.source == "provider" for cost in costs)
+    return Cost(sum(cost.usd for cost in costs), "provider" if by_vendor else "local")

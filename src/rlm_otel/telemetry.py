@@ -11,6 +11,7 @@ from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, Self, TypeVar
 
+from rlm_otel import reaper
 from rlm_otel.bounded import side_by_side
 from rlm_otel.destination import Options, is_disabled, wants_logs
 
@@ -87,6 +88,7 @@ class Telemetry:
         """Send what is waiting, for at most so long; True if everything arrived in time."""
         if self._closed:
             return True
+        reaper.wait(timeout_s)  # dropped streams are being ended
         if self._private:
             return self._private.flush(timeout_s)
         refused: list[object] = []
@@ -102,6 +104,7 @@ class Telemetry:
         if self._closed:
             return True
         deadline = time.monotonic() + timeout_s
+        reaper.wait(timeout_s)  # dropped streams are being ended
         self.end_open()
         if self._private is None:
             return True
@@ -283,6 +286,7 @@ def _watch_exit() -> None:
 def _at_exit() -> None:
     """End what is open and close what we made, for at most five seconds in all."""
     deadline = time.monotonic() + _EXIT_S
+    reaper.wait(_EXIT_S / 2)
     for telemetry in list(_open):
         if not telemetry.closed:
             telemetry.end_open()
