@@ -6,8 +6,9 @@ from typing import Any, Final
 
 from rlm_otel.bracket import Bracket
 from rlm_otel.emitter import Emitter
-from rlm_otel.events import ModelCall, Operation, Reply, Run, RunResult, ToolCall, ToolResult, Usage
+from rlm_otel.events import ModelCall, Operation, Run, ToolCall
 from rlm_otel.messages import Message, Text
+from rlm_otel.outcome import Reply, RunResult, ToolResult, Usage
 from rlm_otel.testing import StepClock, numbered_ids
 
 PROMPT: Final = (Message("user", (Text("Привет!"),)),)

@@ -14,24 +14,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.sdk.trace.sampling import Sampler
 
-from rlm_otel.events import (
-    Failure,
-    Finished,
-    Link,
-    ModelCall,
-    Operation,
-    Origin,
-    Outcome,
-    Reply,
-    Run,
-    RunResult,
-    Started,
-    ToolCall,
-    ToolResult,
-    Usage,
-)
+from rlm_otel.events import Finished, Link, ModelCall, Operation, Origin, Run, Started, ToolCall
 from rlm_otel.messages import Message, Text
 from rlm_otel.otel import OTelCallback
+from rlm_otel.outcome import Failure, Outcome, Reply, RunResult, ToolResult, Usage
 from rlm_otel.telemetry import Telemetry
 
 T0: Final = 1_700_000_000_000_000_000

@@ -7,7 +7,8 @@ import pytest
 
 from rlm_otel.callbacks import BudgetCallback, MetricsCollector
 from rlm_otel.errors import BudgetExceeded
-from rlm_otel.events import ModelCall, Usage
+from rlm_otel.events import ModelCall
+from rlm_otel.outcome import Usage
 from tests.callback_rig import Refused, Rig
 
 M = ModelCall(provider="local", model="m")

@@ -7,7 +7,8 @@ import pytest
 
 from rlm_otel.callbacks import MetricsCollector
 from rlm_otel.errors import LimitReached
-from rlm_otel.events import ModelCall, Usage
+from rlm_otel.events import ModelCall
+from rlm_otel.outcome import Usage
 from rlm_otel.prices import PriceList
 from tests.callback_rig import Refused, Rig
 

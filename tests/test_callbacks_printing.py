@@ -8,7 +8,8 @@ import pytest
 
 from rlm_otel.callbacks import ConsoleCallback, RetryHandler, SimpleLogger, StreamingCallback
 from rlm_otel.callbacks.printing import plain, write_line
-from rlm_otel.events import Cost, ModelCall
+from rlm_otel.events import ModelCall
+from rlm_otel.outcome import Cost
 from tests.callback_rig import CHAT, USAGE, Refused, Rig
 
 

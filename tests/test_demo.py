@@ -18,13 +18,13 @@ from rlm_otel import RLM, OTelCallback
 from rlm_otel.cli import main
 from rlm_otel.demo import Choice, show
 from rlm_otel.demo.delivery import Delivery, Embedded, Emitted, Remote
-from rlm_otel.demo.figures import by_model, percentile
 from rlm_otel.demo.progress import working
-from rlm_otel.demo.report import Report
-from rlm_otel.demo.tree import trees
 from rlm_otel.received import ReceivedEvent, ReceivedSpan
 from rlm_otel.receiver import Receiver, Signal
 from rlm_otel.testing import Answer, ScriptedServer
+from rlm_otel.views.figures import by_model, percentile
+from rlm_otel.views.report import Report
+from rlm_otel.views.tree import trees
 
 PROGRAM = [sys.executable, "-c", "from rlm_otel.cli import main; main(prog_name='rlm-otel')"]
 HOSTILE = {

@@ -6,28 +6,11 @@ import pytest
 
 from rlm_otel import mapping
 from rlm_otel.content import Policy, Redactor
-from rlm_otel.events import (
-    Cost,
-    Failure,
-    Finished,
-    ModelCall,
-    Operation,
-    Origin,
-    RateLimit,
-    Reply,
-    Request,
-    Retrying,
-    Run,
-    RunResult,
-    Started,
-    ToolCall,
-    ToolResult,
-    Unpriced,
-    Usage,
-)
+from rlm_otel.events import Finished, ModelCall, Operation, Origin, Request, Retrying, Run, Started, ToolCall
 from rlm_otel.instruments import INSTRUMENTS
 from rlm_otel.mapping import Attributes
 from rlm_otel.messages import Message, Text, ToolDefinition
+from rlm_otel.outcome import Cost, Failure, RateLimit, Reply, RunResult, ToolResult, Unpriced, Usage
 from tests.conformance_attributes import REGISTRY, attribute_violations, declared
 from tests.conformance_metrics import LONGER, OWN
 

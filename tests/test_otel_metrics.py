@@ -9,10 +9,10 @@ from opentelemetry.sdk.trace import Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from rlm_otel.content import Policy
-from rlm_otel.events import Cost, RateLimit
 from rlm_otel.fence import fence, forget_failures
 from rlm_otel.otel import OTelCallback
 from rlm_otel.otel.recorder import Recorder
+from rlm_otel.outcome import Cost, RateLimit
 from tests.otel_events import CHAT, REPLY, RUN, TOOL, Rig, finished, make_rig, started
 
 IDENTITY = {

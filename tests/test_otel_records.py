@@ -6,7 +6,8 @@ import pytest
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import StatusCode
 
-from rlm_otel.events import Failure, Retrying, Started
+from rlm_otel.events import Retrying, Started
+from rlm_otel.outcome import Failure
 from tests.conformance import violations
 from tests.otel_events import CHAT, RUN, T0, TOOL, Rig, failed, failure, finished, make_rig
 

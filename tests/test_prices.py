@@ -10,7 +10,7 @@ from decimal import Decimal
 import genai_prices
 import pytest
 
-from rlm_otel.events import Cost, Unpriced, Usage
+from rlm_otel.outcome import Cost, Unpriced, Usage
 from rlm_otel.prices import Price, PriceList
 
 NOVEMBER = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)

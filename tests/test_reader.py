@@ -12,8 +12,9 @@ import pytest
 from openai._models import construct_type
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
-from rlm_otel.events import Failure, RateLimit, Reply, Request, Usage
+from rlm_otel.events import Request
 from rlm_otel.messages import Media, Message, Other, Reasoning, Text, ToolDefinition, ToolRequest, ToolResponse
+from rlm_otel.outcome import Failure, RateLimit, Reply, Usage
 from rlm_otel.reader import (
     ChunkReader,
     provider_of,

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from rlm_otel import Price
-from rlm_otel.events import Cost, Usage
+from rlm_otel.outcome import Cost, Usage
 from rlm_otel.testing import Answer, Broken, CapturedSpan, Tokens, Tool
 from tests.rig import Rig
 from tests.ways import ANY_WAY, EITHER, PLAIN, STREAMED, ask, read

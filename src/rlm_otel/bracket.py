@@ -12,27 +12,9 @@ from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, StopRun
-from rlm_otel.events import (
-    Chunk,
-    Cost,
-    Failure,
-    Finished,
-    Labels,
-    Link,
-    ModelCall,
-    Operation,
-    Origin,
-    Passage,
-    Reply,
-    Retrying,
-    Run,
-    RunResult,
-    Started,
-    ToolResult,
-    Unpriced,
-    Usage,
-)
+from rlm_otel.events import Chunk, Finished, Labels, Link, ModelCall, Operation, Origin, Retrying, Run, Started
 from rlm_otel.fence import fence
+from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from rlm_otel.reader import provider_of
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -18,6 +20,15 @@ _CONNECTION_ADVICE: Final = {
     "LocalProtocolError": _BAD_HEADER,
     "UnsupportedProtocol": "is no address of a server: base_url= has to begin with http:// or https://.",
 }
+
+
+class Server(NamedTuple):
+    """Where calls go, as telemetry says it."""
+
+    address: str | None
+    port: int
+    provider: str
+    """The vendor's name in the conventions."""
 
 
 class Clients:
@@ -48,6 +59,7 @@ class Clients:
         self._sync: OpenAI | None = None
         # Not by weak references: a client knows its loop by its connections, so that neither would ever go.
         self._by_loop: dict[asyncio.AbstractEventLoop, AsyncOpenAI] = {}
+        self._server: tuple[object, Server] | None = None
 
     def sync(self) -> "OpenAI":
         """The client for `run` and `stream`."""
@@ -78,6 +90,14 @@ class Clients:
             self._by_loop[loop] = client
             await self._forget_closed_loops()
         return client
+
+    def server(self, client: Any) -> Server:
+        """Where the client's calls go; the URL is taken apart once, as long as the client has the very same one."""
+        url, known = client.base_url, self._server
+        if known is None or known[0] is not url:
+            port = url.port or (80 if url.scheme == "http" else 443)
+            known = self._server = (url, Server(url.host or None, port, provider_of(url.host) or "openai"))
+        return known[1]
 
     def close(self) -> None:
         """Closes the sync client, if it was built here."""
@@ -117,26 +137,28 @@ class Clients:
 
 def advice(error: Exception, client: Any, model: str) -> str | None:
     """What to do about a failed call, in one line; None where the error says it itself."""
+    said = _advice(error, model)
+    if said is None:
+        return None
+    where = str(client.base_url.copy_with(userinfo=b"")).rstrip("/")  # a proxy's password may be in it
+    return f"{where} {said}"
+
+
+def _advice(error: Exception, model: str) -> str | None:
     from openai import APIConnectionError, APITimeoutError, AuthenticationError, NotFoundError
 
     match error:
         case AuthenticationError():
-            return f"{_where(client)} refused the API key: check OPENAI_API_KEY or api_key=, and that it is this server's."
+            return "refused the API key: check OPENAI_API_KEY or api_key=, and that it is this server's."
         case NotFoundError():
-            return (
-                f"{_where(client)} does not know the model {model!r} or has no such path: check the model's name and base_url=."
-            )
+            return f"does not know the model {model!r} or has no such path: check the model's name and base_url=."
         case APITimeoutError():
-            return f"{_where(client)} did not answer in time: give it longer with timeout= (seconds per attempt)."
+            return "did not answer in time: give it longer with timeout= (seconds per attempt)."
         case APIConnectionError():
-            return f"{_where(client)} {_CONNECTION_ADVICE.get(type(error.__cause__).__name__, _UNREACHABLE)}"
+            return _CONNECTION_ADVICE.get(type(error.__cause__).__name__, _UNREACHABLE)
         case UnicodeEncodeError(encoding="ascii"):
-            return f"{_where(client)} {_BAD_HEADER}"
+            return _BAD_HEADER
     return None
-
-
-def _where(client: Any) -> str:
-    return str(client.base_url.copy_with(userinfo=b"")).rstrip("/")  # a proxy's password may be in it
 
 
 def _check(argument: str, client: object, wanted: str, other: str) -> None:

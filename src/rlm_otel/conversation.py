@@ -12,11 +12,12 @@ from rlm_otel.content import encodable
 from rlm_otel.effects import Close, Connect, Effect, Execute, Reading, Send, Settle, Tell, Wait
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, LimitReached, NoAnswer, StopRun, TornStream
-from rlm_otel.events import Cost, ModelCall, Reply, Run, RunResult
+from rlm_otel.events import ModelCall, Run
 from rlm_otel.execution import AsyncQuery, Execution, Query
 from rlm_otel.fence import fence
 from rlm_otel.messages import Message, ToolRequest
-from rlm_otel.reader import provider_of, read_cost, read_messages, read_reply, read_request
+from rlm_otel.outcome import Cost, Reply, RunResult
+from rlm_otel.reader import read_cost, read_messages, read_reply, read_request
 from rlm_otel.result import Result
 from rlm_otel.retries import attempts
 from rlm_otel.tools import Tool
@@ -214,12 +215,12 @@ class Conversation:
             self._say({"role": "tool", "tool_call_id": request.call_id, "content": text})
 
     def _model_call(self, client: Any, turn: int) -> ModelCall:
-        task, url = self._task, client.base_url
+        task, server = self._task, self._connect.clients.server(client)
         return ModelCall(
-            provider=task.provider or provider_of(url.host) or "openai",
+            provider=task.provider or server.provider,
             model=task.model,
-            server_address=url.host or None,
-            server_port=url.port or (80 if url.scheme == "http" else 443),
+            server_address=server.address,
+            server_port=server.port,
             stream=task.stream,
             request=self._request,
             messages=self._seen,

@@ -13,9 +13,12 @@ SHORTEST: Final = 32
 """No text is cut shorter than this before whole parts go."""
 
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+
 def dumps(value: Json) -> str:
     """Compact JSON, readable in any alphabet."""
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return _encode(value)
 
 
 def _first_that_fits(versions: Iterable[Json], limit: int) -> str:
@@ -29,22 +32,24 @@ def _first_that_fits(versions: Iterable[Json], limit: int) -> str:
 
 def fitted_message(message: Shape, limit: int) -> str:
     """A message's JSON within the limit: texts are cut first, then parts go, the first ones first."""
-    return _first_that_fits(_smaller_messages(message, limit), limit)
+    text = dumps(message)
+    return text if len(text) <= limit else _first_that_fits(_smaller_messages(message, limit, len(text)), limit)
 
 
 def fitted_object(shape: Shape, limit: int) -> str:
     """An object's JSON within the limit: texts are cut first, then it is `{"value": <the start of its JSON>}`."""
-    return _first_that_fits(_smaller_objects(shape, limit), limit)
+    text = dumps(shape)
+    return text if len(text) <= limit else _first_that_fits(_smaller_objects(shape, limit, text), limit)
 
 
 def fitted_tools(tools: list[Json], limit: int) -> str:
     """Tool definitions as JSON within the limit: texts are cut first, then the last ones go."""
-    return _first_that_fits(_smaller_tools(tools, limit), limit)
+    text = dumps(tools)
+    return text if len(text) <= limit else _first_that_fits(_smaller_tools(tools, limit, len(text)), limit)
 
 
-def _smaller_messages(message: Shape, limit: int) -> Iterator[Json]:
-    yield message
-    for size in _sizes(message, limit):
+def _smaller_messages(message: Shape, limit: int, length: int) -> Iterator[Json]:
+    for size in _sizes(message, limit, length):
         yield _shorter(message, size)
     parts = message["parts"]
     assert isinstance(parts, list)
@@ -55,28 +60,26 @@ def _smaller_messages(message: Shape, limit: int) -> Iterator[Json]:
     yield {**message, "parts": []}
 
 
-def _smaller_objects(shape: Shape, limit: int) -> Iterator[Json]:
-    yield shape
-    for size in _sizes(shape, limit):
+def _smaller_objects(shape: Shape, limit: int, text: str) -> Iterator[Json]:
+    for size in _sizes(shape, limit, len(text)):
         yield _shorter(shape, size)
-    text, size = dumps(shape), limit
+    size = limit
     while size:
         yield {"value": cut(text, size)}
         size //= 2
 
 
-def _smaller_tools(tools: list[Json], limit: int) -> Iterator[Json]:
-    yield tools
-    for size in _sizes(tools, limit):
+def _smaller_tools(tools: list[Json], limit: int, length: int) -> Iterator[Json]:
+    for size in _sizes(tools, limit, length):
         yield _shorter(tools, size)
     while tools:
         tools = tools[: len(tools) // 2]
         yield _shorter(tools, SHORTEST)
 
 
-def _sizes(value: Json, limit: int) -> list[int]:
+def _sizes(value: Json, limit: int, length: int) -> list[int]:
     """Lengths to cut texts to, longest first: what the longest alone must lose, and halves of the limit."""
-    exact = _longest(value) - (len(dumps(value)) - limit)
+    exact = _longest(value) - (length - limit)
     sizes = {exact, *(limit >> shift for shift in range(1, 16)), SHORTEST}
     return sorted((size for size in sizes if size >= SHORTEST), reverse=True)
 

@@ -3,12 +3,13 @@
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from rlm_otel.bracket import Bracket
 from rlm_otel.callbacks.fifo import AsyncHooks
+from rlm_otel.clients import Clients
 from rlm_otel.events import Retrying
 from rlm_otel.reader import ChunkReader
 
@@ -31,20 +32,17 @@ class Effect(Protocol):
 class Connect:
     """Finds the client to call with."""
 
-    def __init__(
-        self, sync: Callable[[], Any], in_loop: Callable[[], Awaitable[Any]], hooks: AsyncHooks | None
-    ) -> None:
-        self._sync = sync
-        self._in_loop = in_loop
+    def __init__(self, clients: Clients, hooks: AsyncHooks | None) -> None:
+        self.clients = clients
         self._hooks = hooks
 
     def perform(self) -> Any:
-        return self._sync()
+        return self.clients.sync()
 
     async def aperform(self) -> Any:
         if self._hooks is not None:
             await self._hooks.begin()
-        return await self._in_loop()
+        return await self.clients.in_loop()
 
 
 class Send:

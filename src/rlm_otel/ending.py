@@ -4,21 +4,9 @@ from typing import Final, assert_never
 
 from rlm_otel import semconv as sc
 from rlm_otel.content import Policy, encodable, identifier
-from rlm_otel.events import (
-    Cost,
-    Failure,
-    Finished,
-    ModelCall,
-    RateLimit,
-    Reply,
-    Retrying,
-    Run,
-    RunResult,
-    ToolCall,
-    Unpriced,
-    Usage,
-)
-from rlm_otel.values import Attributes, Pairs, double, present
+from rlm_otel.events import Finished, ModelCall, Retrying, Run, ToolCall
+from rlm_otel.outcome import Cost, Failure, RateLimit, Reply, RunResult, Unpriced, Usage
+from rlm_otel.values import Attributes, Known, double, present
 
 _INPUT_BY: Final = {"text": sc.USAGE_TEXT_INPUT, "image": sc.USAGE_IMAGE_INPUT, "audio": sc.USAGE_AUDIO_INPUT}
 _OUTPUT_BY: Final = {"text": sc.USAGE_TEXT_OUTPUT, "image": sc.USAGE_IMAGE_OUTPUT, "audio": sc.USAGE_AUDIO_OUTPUT}
@@ -30,59 +18,63 @@ _RATE_LIMITS: Final = {
 
 def end_attributes(finished: Finished) -> Attributes:
     """All that is known when an operation ended, content apart."""
-    return present(_end(finished))
+    return present(_end(finished).items())
 
 
-def _end(finished: Finished) -> Pairs:
+def _end(finished: Finished) -> Known:
     operation, failure = finished.operation, finished.failure
-    yield sc.RLM_OUTCOME, finished.outcome
+    known: Known = {sc.RLM_OUTCOME: finished.outcome}
     if failure is not None:
-        yield sc.ERROR_TYPE, failure.type
+        known[sc.ERROR_TYPE] = failure.type
     match operation:
         case Run():
-            yield from _run_end(finished)
+            known |= _run_end(finished)
         case ModelCall():
             if failure is not None:
-                yield from _failure(failure)
-            yield from _model_call_end(operation, finished)
+                known |= _failure(failure)
+            known |= _model_call_end(operation, finished)
         case ToolCall():
-            return
+            return known
         case _:
             assert_never(operation)
-    yield from _cost(finished.cost)
+    return known | _cost(finished.cost)
 
 
-def _run_end(finished: Finished) -> Pairs:
+def _run_end(finished: Finished) -> Known:
+    known: Known = {}
     # The conventions allow no breakdown of the tokens here.
     if finished.usage is not None:
-        yield sc.USAGE_INPUT, finished.usage.input_tokens
-        yield sc.USAGE_OUTPUT, finished.usage.output_tokens
+        known[sc.USAGE_INPUT] = finished.usage.input_tokens
+        known[sc.USAGE_OUTPUT] = finished.usage.output_tokens
     if isinstance(finished.result, RunResult):
-        yield sc.RESPONSE_FINISH_REASONS, _finish_reasons(finished.result.finish_reasons, finished.failure)
-        yield sc.RLM_RUN_INFERENCE_CALLS, finished.result.inference_calls
-        yield sc.RLM_RUN_TOOL_CALLS, finished.result.tool_calls
-        yield sc.RLM_RUN_UNPRICED_CALLS, finished.result.unpriced_calls or None
+        known[sc.RESPONSE_FINISH_REASONS] = _finish_reasons(finished.result.finish_reasons, finished.failure)
+        known[sc.RLM_RUN_INFERENCE_CALLS] = finished.result.inference_calls
+        known[sc.RLM_RUN_TOOL_CALLS] = finished.result.tool_calls
+        known[sc.RLM_RUN_UNPRICED_CALLS] = finished.result.unpriced_calls or None
+    return known
 
 
-def _model_call_end(call: ModelCall, finished: Finished) -> Pairs:
+def _model_call_end(call: ModelCall, finished: Finished) -> Known:
     reply = finished.result if isinstance(finished.result, Reply) else None
     inference = call.name in sc.INFERENCE
+    known: Known = {}
     if reply is not None:
-        yield sc.RESPONSE_MODEL, reply.model
-        if reply.request_id is not None:
-            yield sc.RLM_REQUEST_ID, identifier(reply.request_id)
-        yield from _rate_limits(reply.rate_limits)
+        known[sc.RESPONSE_MODEL] = reply.model
+        if (request_id := identifier(reply.request_id)) is not None:
+            known[sc.RLM_REQUEST_ID] = request_id
+        known |= _rate_limits(reply.rate_limits)
     if reply is not None and inference:
-        yield sc.RESPONSE_ID, reply.id
-        yield sc.RESPONSE_FINISH_REASONS, _finish_reasons(reply.finish_reasons, finished.failure)
+        known[sc.RESPONSE_ID] = reply.id
+        known[sc.RESPONSE_FINISH_REASONS] = _finish_reasons(reply.finish_reasons, finished.failure)
         if call.provider == sc.PROVIDER_OPENAI:
-            yield sc.OPENAI_RESPONSE_SERVICE_TIER, reply.service_tier
-            yield sc.OPENAI_SYSTEM_FINGERPRINT, reply.system_fingerprint
+            known[sc.OPENAI_RESPONSE_SERVICE_TIER] = reply.service_tier
+            known[sc.OPENAI_SYSTEM_FINGERPRINT] = reply.system_fingerprint
     if finished.usage is not None:
-        yield from _usage(finished.usage) if inference else ((sc.USAGE_INPUT, finished.usage.input_tokens),)
+        known |= _usage(finished.usage) if inference else {sc.USAGE_INPUT: finished.usage.input_tokens}
     if call.stream and inference:
-        yield from _stream_times(finished)
-    yield sc.RLM_RETRY_COUNT, finished.attempts - 1 if finished.attempts > 1 else None
+        known |= _stream_times(finished)
+    known[sc.RLM_RETRY_COUNT] = finished.attempts - 1 if finished.attempts > 1 else None
+    return known
 
 
 def _finish_reasons(reasons: tuple[str | None, ...], failure: Failure | None) -> tuple[str, ...] | None:
@@ -92,45 +84,51 @@ def _finish_reasons(reasons: tuple[str | None, ...], failure: Failure | None) ->
     return tuple(reason for reason in reasons if reason) or None
 
 
-def _usage(usage: Usage) -> Pairs:
-    yield sc.USAGE_INPUT, usage.input_tokens
-    yield sc.USAGE_OUTPUT, usage.output_tokens
-    yield sc.USAGE_CACHE_READ, usage.cache_read_tokens or None
-    yield sc.USAGE_CACHE_WRITE, usage.cache_write_tokens or None
-    yield sc.USAGE_REASONING, usage.reasoning_tokens or None
+def _usage(usage: Usage) -> Known:
+    known: Known = {
+        sc.USAGE_INPUT: usage.input_tokens,
+        sc.USAGE_OUTPUT: usage.output_tokens,
+        sc.USAGE_CACHE_READ: usage.cache_read_tokens or None,
+        sc.USAGE_CACHE_WRITE: usage.cache_write_tokens or None,
+        sc.USAGE_REASONING: usage.reasoning_tokens or None,
+    }
     for names, split in ((_INPUT_BY, usage.input_by), (_OUTPUT_BY, usage.output_by)):
         for modality, tokens in split:
             if modality in names:
-                yield names[modality], tokens or None
+                known[names[modality]] = tokens or None
+    return known
 
 
-def _stream_times(finished: Finished) -> Pairs:
-    yield sc.TIME_TO_FIRST_CHUNK, finished.first_chunk_s
-    yield sc.RLM_TIME_TO_FIRST_TOKEN, finished.first_token_s
-    yield sc.RLM_TIME_TO_FIRST_VISIBLE, finished.first_visible_s
+def _stream_times(finished: Finished) -> Known:
+    known: Known = {
+        sc.TIME_TO_FIRST_CHUNK: finished.first_chunk_s,
+        sc.RLM_TIME_TO_FIRST_TOKEN: finished.first_token_s,
+        sc.RLM_TIME_TO_FIRST_VISIBLE: finished.first_visible_s,
+    }
     tokens = finished.usage.output_tokens if finished.usage is not None else None
     if finished.outcome == "completed" and tokens is not None and finished.first_token_s is not None:
         seconds = finished.elapsed_s - finished.first_token_s
-        yield sc.RLM_TOKENS_PER_SECOND, (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
+        known[sc.RLM_TOKENS_PER_SECOND] = (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
+    return known
 
 
-def _rate_limits(limits: tuple[RateLimit, ...]) -> Pairs:
+def _rate_limits(limits: tuple[RateLimit, ...]) -> Known:
+    known: Known = {}
     for limit in limits:
         remaining, allowed = _RATE_LIMITS[limit.kind]
-        yield remaining, limit.remaining
-        yield allowed, limit.limit
+        known[remaining] = limit.remaining
+        known[allowed] = limit.limit
+    return known
 
 
-def _cost(cost: Cost | Unpriced | None) -> Pairs:
+def _cost(cost: Cost | Unpriced | None) -> Known:
     match cost:
         case Cost(usd, source):
-            yield sc.RLM_COST_AMOUNT, usd
-            yield sc.RLM_COST_CURRENCY, "USD"
-            yield sc.RLM_COST_SOURCE, source
+            return {sc.RLM_COST_AMOUNT: usd, sc.RLM_COST_CURRENCY: "USD", sc.RLM_COST_SOURCE: source}
         case Unpriced(reason):
-            yield sc.RLM_UNPRICED, reason
+            return {sc.RLM_UNPRICED: reason}
         case None:
-            return
+            return {}
         case _:
             assert_never(cost)
 
@@ -138,11 +136,13 @@ def _cost(cost: Cost | Unpriced | None) -> Pairs:
 # Failures ----------------------------------------------------------------------------------------------------------
 
 
-def _failure(failure: Failure) -> Pairs:
-    yield sc.RLM_HTTP_STATUS_CODE, failure.status
-    yield sc.RLM_ERROR_CODE, identifier(failure.code)
-    yield sc.RLM_REQUEST_ID, identifier(failure.request_id)
-    yield sc.RLM_RETRY_AFTER, double(failure.retry_after_s)
+def _failure(failure: Failure) -> Known:
+    return {
+        sc.RLM_HTTP_STATUS_CODE: failure.status,
+        sc.RLM_ERROR_CODE: identifier(failure.code),
+        sc.RLM_REQUEST_ID: identifier(failure.request_id),
+        sc.RLM_RETRY_AFTER: double(failure.retry_after_s),
+    }
 
 
 def failure_text(failure: Failure, policy: Policy) -> str | None:
@@ -163,7 +163,7 @@ def failure_text(failure: Failure, policy: Policy) -> str | None:
 def retry_attributes(retrying: Retrying, policy: Policy) -> Attributes:
     """What the span event of a failed attempt says."""
     failure = retrying.failure
-    attributes = present(_failure(failure))
+    attributes = present(_failure(failure).items())
     attributes[sc.ERROR_TYPE] = encodable(failure.type)
     attributes[sc.RLM_RETRY_ATTEMPT] = retrying.attempt
     attributes[sc.RLM_RETRY_MAX_ATTEMPTS] = retrying.max_attempts

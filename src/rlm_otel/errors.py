@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from rlm_otel.events import Outcome
+    from rlm_otel.outcome import Outcome
     from rlm_otel.result import Result
 
 

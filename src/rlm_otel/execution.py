@@ -12,8 +12,9 @@ from rlm_otel.beside import beside_loop
 from rlm_otel.bracket import Bracket
 from rlm_otel.content import encodable
 from rlm_otel.errors import StopRun
-from rlm_otel.events import ToolCall, ToolResult
+from rlm_otel.events import ToolCall
 from rlm_otel.messages import ToolRequest
+from rlm_otel.outcome import ToolResult
 from rlm_otel.tools import INJECTED, Tool, text_of
 
 Query = Callable[[Bracket, str], str]

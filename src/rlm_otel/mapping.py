@@ -8,19 +8,7 @@ from typing import assert_never
 from rlm_otel import semconv as sc
 from rlm_otel.content import Policy, encodable
 from rlm_otel.ending import end_attributes, failure_text, retry_attributes
-from rlm_otel.events import (
-    Finished,
-    ModelCall,
-    Operation,
-    Origin,
-    Reply,
-    Request,
-    Run,
-    RunResult,
-    Started,
-    ToolCall,
-    ToolResult,
-)
+from rlm_otel.events import Finished, ModelCall, Operation, Origin, Request, Run, Started, ToolCall
 from rlm_otel.measuring import (
     DeclaredLabels,
     Measurement,
@@ -30,8 +18,10 @@ from rlm_otel.measuring import (
     start_identity,
 )
 from rlm_otel.messages import Message, Text
-from rlm_otel.shapes import prompt_json, reply_json, tools_json, value_json
-from rlm_otel.values import Attributes, Pairs, Value, double, present
+from rlm_otel.outcome import Reply, RunResult, ToolResult
+from rlm_otel.shapes import tools_json, value_json
+from rlm_otel.values import Attributes, Known, Value, double, present
+from rlm_otel.written import Written
 
 __all__ = [
     "Attributes",
@@ -93,76 +83,90 @@ def start_attributes(started: Started) -> Attributes:
             own = _tool_call(operation, started.origin)
         case _:
             assert_never(operation)
-    attributes = present(own)
+    attributes = present(own.items())
     attributes[sc.RLM_DEPTH] = started.origin.depth
     for key, value in started.origin.labels:
         attributes[f"{sc.RLM_LABEL}.{encodable(key)}"] = encodable(value)
     return attributes
 
 
-def _run(run: Run, origin: Origin) -> Pairs:
-    yield sc.OPERATION_NAME, sc.INVOKE_AGENT
-    yield sc.AGENT_NAME, origin.agent
-    yield sc.CONVERSATION_ID, origin.conversation
-    yield sc.REQUEST_MODEL, run.model
-    yield from _request(run.request)
+def _run(run: Run, origin: Origin) -> Known:
+    return {
+        sc.OPERATION_NAME: sc.INVOKE_AGENT,
+        sc.AGENT_NAME: origin.agent,
+        sc.CONVERSATION_ID: origin.conversation,
+        sc.REQUEST_MODEL: run.model,
+        **_request(run.request),
+    }
 
 
-def _model_call(call: ModelCall, origin: Origin) -> Pairs:
-    yield sc.OPERATION_NAME, call.name
-    yield sc.PROVIDER_NAME, call.provider
-    yield sc.REQUEST_MODEL, call.model or None
-    yield sc.SERVER_ADDRESS, call.server_address
-    yield sc.SERVER_PORT, call.server_port if call.server_address is not None else None
-    yield sc.RLM_TURN, call.turn
+def _model_call(call: ModelCall, origin: Origin) -> Known:
+    known: Known = {
+        sc.OPERATION_NAME: call.name,
+        sc.PROVIDER_NAME: call.provider,
+        sc.REQUEST_MODEL: call.model or None,
+        sc.SERVER_ADDRESS: call.server_address,
+        sc.SERVER_PORT: call.server_port if call.server_address is not None else None,
+        sc.RLM_TURN: call.turn,
+    }
     if call.name not in sc.INFERENCE:
-        return
-    yield sc.CONVERSATION_ID, origin.conversation
-    yield sc.REQUEST_STREAM, call.stream or None
-    yield sc.REQUEST_REASONING_LEVEL, call.request.reasoning_level
-    yield from _request(call.request)
+        return known
+    known |= {
+        sc.CONVERSATION_ID: origin.conversation,
+        sc.REQUEST_STREAM: call.stream or None,
+        sc.REQUEST_REASONING_LEVEL: call.request.reasoning_level,
+        **_request(call.request),
+    }
     if call.provider == sc.PROVIDER_OPENAI:
         tier = call.request.service_tier
-        yield sc.OPENAI_API_TYPE, "chat_completions" if call.name == "chat" else None
-        yield sc.OPENAI_REQUEST_SERVICE_TIER, tier if tier != "auto" else None
+        known[sc.OPENAI_API_TYPE] = "chat_completions" if call.name == "chat" else None
+        known[sc.OPENAI_REQUEST_SERVICE_TIER] = tier if tier != "auto" else None
+    return known
 
 
-def _request(request: Request) -> Pairs:
-    yield sc.REQUEST_TEMPERATURE, double(request.temperature)
-    yield sc.REQUEST_TOP_P, double(request.top_p)
-    yield sc.REQUEST_MAX_TOKENS, request.max_tokens
-    yield sc.REQUEST_FREQUENCY_PENALTY, double(request.frequency_penalty)
-    yield sc.REQUEST_PRESENCE_PENALTY, double(request.presence_penalty)
-    yield sc.REQUEST_STOP_SEQUENCES, request.stop or None
-    yield sc.REQUEST_SEED, request.seed
-    yield sc.REQUEST_CHOICE_COUNT, request.choices if request.choices != 1 else None
-    yield sc.OUTPUT_TYPE, request.output_type
+def _request(request: Request) -> Known:
+    return {
+        sc.REQUEST_TEMPERATURE: double(request.temperature),
+        sc.REQUEST_TOP_P: double(request.top_p),
+        sc.REQUEST_MAX_TOKENS: request.max_tokens,
+        sc.REQUEST_FREQUENCY_PENALTY: double(request.frequency_penalty),
+        sc.REQUEST_PRESENCE_PENALTY: double(request.presence_penalty),
+        sc.REQUEST_STOP_SEQUENCES: request.stop or None,
+        sc.REQUEST_SEED: request.seed,
+        sc.REQUEST_CHOICE_COUNT: request.choices if request.choices != 1 else None,
+        sc.OUTPUT_TYPE: request.output_type,
+    }
 
 
-def _tool_call(tool: ToolCall, origin: Origin) -> Pairs:
-    yield sc.OPERATION_NAME, sc.EXECUTE_TOOL
-    yield sc.TOOL_NAME, tool.name
-    yield sc.TOOL_TYPE, tool.type
-    yield sc.TOOL_DESCRIPTION, tool.description
-    yield sc.TOOL_CALL_ID, tool.call_id
-    yield sc.AGENT_NAME, origin.agent
-    yield sc.CONVERSATION_ID, origin.conversation
-    yield sc.RLM_TURN, tool.turn
+def _tool_call(tool: ToolCall, origin: Origin) -> Known:
+    return {
+        sc.OPERATION_NAME: sc.EXECUTE_TOOL,
+        sc.TOOL_NAME: tool.name,
+        sc.TOOL_TYPE: tool.type,
+        sc.TOOL_DESCRIPTION: tool.description,
+        sc.TOOL_CALL_ID: tool.call_id,
+        sc.AGENT_NAME: origin.agent,
+        sc.CONVERSATION_ID: origin.conversation,
+        sc.RLM_TURN: tool.turn,
+    }
 
 
 # Content -----------------------------------------------------------------------------------------------------------
 
 
-def start_content(started: Started, policy: Policy) -> Attributes:
-    """The content that is known at the start, as JSON strings; nothing where the policy captures none."""
+def start_content(started: Started, policy: Policy, written: Written | None = None) -> Attributes:
+    """The content that is known at the start, as JSON strings; nothing where the policy captures none.
+
+    `written`: what was written for other spans of the same runs, by the same policy.
+    """
     operation = started.operation
     if not policy.captures:
         return {}
     match operation:
         case Run(messages=messages):
-            return _prompt(messages, policy)
+            return _prompt(messages, policy, written or Written())
         case ModelCall(messages=messages, tools=tools):
-            attributes = _prompt(messages, policy)
+            attributes = _prompt(messages, policy, written or Written())
             if tools:
                 attributes[sc.TOOL_DEFINITIONS] = tools_json(tools, policy)
             return attributes
@@ -172,22 +176,23 @@ def start_content(started: Started, policy: Policy) -> Attributes:
             assert_never(operation)
 
 
-def _prompt(messages: tuple[Message, ...], policy: Policy) -> Attributes:
+def _prompt(messages: tuple[Message, ...], policy: Policy, written: Written) -> Attributes:
     if not messages:
         return {}
-    text, omitted = prompt_json(messages, policy)
-    return present([(sc.INPUT_MESSAGES, text), (sc.RLM_CONTENT_OMITTED, omitted or None)])
+    text, omitted = written.prompt(messages, policy)
+    return {sc.INPUT_MESSAGES: text, sc.RLM_CONTENT_OMITTED: omitted} if omitted else {sc.INPUT_MESSAGES: text}
 
 
-def end_content(finished: Finished, policy: Policy) -> Attributes:
+def end_content(finished: Finished, policy: Policy, written: Written | None = None) -> Attributes:
     """The content that came back, as JSON strings; never invented: what did not arrive is not there."""
     if not policy.captures:
         return {}
     match finished.result:
         case Reply(messages=messages) if messages:
-            return {sc.OUTPUT_MESSAGES: reply_json(messages, policy)}
+            return {sc.OUTPUT_MESSAGES: (written or Written()).answer(messages, policy)}
         case RunResult(text=text) if text:
-            return {sc.OUTPUT_MESSAGES: reply_json((Message("assistant", (Text(text),)),), policy)}
+            said = (Message("assistant", (Text(text),)),)
+            return {sc.OUTPUT_MESSAGES: (written or Written()).answer(said, policy)}
         case ToolResult(text=text):
             return present([(sc.TOOL_CALL_RESULT, value_json(text, policy))])
         case _:

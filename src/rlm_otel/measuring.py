@@ -5,22 +5,8 @@ from functools import lru_cache
 from typing import NamedTuple, assert_never
 
 from rlm_otel import semconv as sc
-from rlm_otel.events import (
-    Cost,
-    Finished,
-    ModelCall,
-    Operation,
-    Origin,
-    RateLimit,
-    Reply,
-    Retrying,
-    Run,
-    RunResult,
-    Started,
-    ToolCall,
-    Unpriced,
-    Usage,
-)
+from rlm_otel.events import Finished, ModelCall, Operation, Origin, Retrying, Run, Started, ToolCall
+from rlm_otel.outcome import Cost, RateLimit, Reply, RunResult, Unpriced, Usage
 from rlm_otel.values import Attributes, present
 
 DeclaredLabels = Mapping[str, tuple[str, ...]]

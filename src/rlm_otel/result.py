@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from rlm_otel.events import Cost, Outcome, Usage
+from rlm_otel.outcome import Cost, Outcome, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from typing import Final
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 
-from rlm_otel.reader import read_failure
+from rlm_otel.reader import retry_after
 
 LONGEST_RETRY_AFTER_S: Final = 120.0
 _FIRST_WAIT_S: Final = 0.5
@@ -39,15 +39,17 @@ def is_transient(error: BaseException) -> bool:
     asked = error.response.headers.get("x-should-retry")
     if asked in ("true", "false"):
         return asked == "true"
-    if (read_failure(error).retry_after_s or 0) > LONGEST_RETRY_AFTER_S:
+    if (retry_after(error.response.headers) or 0) > LONGEST_RETRY_AFTER_S:
         return False
     return error.status_code in _RETRIED_STATUSES or error.status_code >= 500
 
 
 def _delay_s(state: RetryCallState) -> float:
+    from openai import APIStatusError
+
     error = state.outcome.exception() if state.outcome else None
-    retry_after_s = read_failure(error).retry_after_s if error else None
-    if retry_after_s is not None and 0 <= retry_after_s <= LONGEST_RETRY_AFTER_S:
-        return retry_after_s
+    asked_s = retry_after(error.response.headers) if isinstance(error, APIStatusError) else None
+    if asked_s is not None and 0 <= asked_s <= LONGEST_RETRY_AFTER_S:
+        return asked_s
     longest = min(_FIRST_WAIT_S * 2.0 ** (state.attempt_number - 1), _LONGEST_WAIT_S)
     return longest * (1 - random.uniform(0, 0.25))

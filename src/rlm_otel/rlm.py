@@ -229,9 +229,7 @@ class RLM:
             query=partial(self._query, level),
             aquery=partial(self._aquery, level),
         )
-        return Conversation(
-            task, emitter, parent, Connect(self._clients.sync, self._clients.in_loop, emitter.async_hooks)
-        )
+        return Conversation(task, emitter, parent, Connect(self._clients, emitter.async_hooks))
 
     def _messages(self, prompt: Prompt) -> list[dict[str, object]]:
         said = (

@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from rlm_otel.content import REDACTED, Policy, Redactor, cut, encodable, names_a_secret
+from rlm_otel.content import REDACTED, Policy, cut, encodable, names_a_secret
 from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_message, fitted_object, fitted_tools
 from rlm_otel.messages import Media, Message, Other, Part, Reasoning, Text, ToolDefinition, ToolRequest, ToolResponse
 
@@ -30,8 +30,8 @@ def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
     if not messages:
         return "[]", 0
     room = policy.limit_chars - len("[]")
-    last = _message(messages[-1], policy.redactor)
-    system = _message(messages[0], policy.redactor) if _leads(messages) else None
+    last = _message(messages[-1], policy)
+    system = _message(messages[0], policy) if _leads(messages) else None
     reserved = 0
     if system is not None:
         wanted = len(dumps(system)) + len(",")
@@ -40,7 +40,7 @@ def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
     left = room - reserved - len(kept[0])
     middle = messages[1:-1] if system is not None else messages[:-1]
     for message in reversed(middle):
-        text = dumps(_message(message, policy.redactor))
+        text = dumps(_message(message, policy))
         left -= len(text) + len(",")
         if left < 0:
             break
@@ -54,19 +54,19 @@ def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
 def reply_json(messages: Sequence[Message], policy: Policy) -> str:
     """A reply as JSON, one message a choice; each may fill its share of the limit."""
     room = (policy.limit_chars - len("[]")) // max(len(messages), 1) - len(",")
-    texts = [fitted_message(_message(message, policy.redactor), room) for message in messages]
+    texts = [fitted_message(_message(message, policy), room) for message in messages]
     return encodable(f"[{','.join(texts)}]")
 
 
 def tools_json(tools: Sequence[ToolDefinition], policy: Policy) -> str:
     """The tools offered, as JSON; where they are too many, descriptions are cut first, then the last ones go."""
-    shapes: list[Json] = [shape for tool in tools if (shape := _tool(tool, policy.redactor)) is not None]
+    shapes: list[Json] = [shape for tool in tools if (shape := _tool(tool, policy)) is not None]
     return encodable(fitted_tools(shapes, policy.limit_chars))
 
 
 def value_json(text: str, policy: Policy) -> str | None:
     """A tool's arguments or result as a JSON object: the text's own, else `{"value": ...}`; None if redacted away."""
-    for value in _value(text, policy.redactor):
+    for value in _value(text, policy):
         # The conventions want an object here, and a tool may answer with a word.
         shape: Shape = value if isinstance(value, dict) else {"value": value}
         return encodable(fitted_object(shape, policy.limit_chars))
@@ -80,31 +80,31 @@ def _leads(messages: Sequence[Message]) -> bool:
     return len(messages) > 1 and messages[0].role in ("system", "developer")
 
 
-def _message(message: Message, redactor: Redactor) -> Shape:
-    role = message.role if message.role in _ROLES else cut(redactor(message.role) or REDACTED, SHORTEST)
-    parts: list[Json] = [kept for part in message.parts if (kept := _part(part, redactor)) is not None]
+def _message(message: Message, policy: Policy) -> Shape:
+    role = message.role if message.role in _ROLES else cut(policy.redacted(message.role) or REDACTED, SHORTEST)
+    parts: list[Json] = [kept for part in message.parts if (kept := _part(part, policy)) is not None]
     shape: Shape = {"role": role, "parts": parts}
-    if message.name is not None and (name := redactor(message.name)) is not None:
+    if message.name is not None and (name := policy.redacted(message.name)) is not None:
         shape["name"] = cut(name, SHORTEST)
     return shape
 
 
-def _part(part: Part, redactor: Redactor) -> Shape | None:
+def _part(part: Part, policy: Policy) -> Shape | None:
     match part:
         case Text(content):
-            text = redactor(content)
+            text = policy.redacted(content)
             return None if text is None else {"type": "text", "content": text}
         case Reasoning(content):
-            text = redactor(content)
+            text = policy.redacted(content)
             return None if text is None else {"type": "reasoning", "content": text}
         case ToolRequest():
-            return _tool_request(part, redactor)
+            return _tool_request(part, policy)
         case ToolResponse(content, call_id):
-            for response in _value(content, redactor):
+            for response in _value(content, policy):
                 return {"type": "tool_call_response", **_id(call_id), "response": response}
             return None
         case Media():
-            return _media(part, redactor)
+            return _media(part, policy)
         case Other(kind):
             # A vendor's type that the conventions use for another shape would not validate.
             return {"type": cut(f"other.{kind}" if kind in _PART_TYPES else kind or "other", SHORTEST)}
@@ -114,27 +114,27 @@ def _id(call_id: str | None) -> Shape:
     return {} if call_id is None else {"id": call_id}
 
 
-def _tool_request(part: ToolRequest, redactor: Redactor) -> Shape | None:
-    name = redactor(part.name)
+def _tool_request(part: ToolRequest, policy: Policy) -> Shape | None:
+    name = policy.redacted(part.name)
     if name is None:
         return None
     shape: Shape = {"type": "tool_call", **_id(part.call_id), "name": name}
-    for arguments in _value(part.arguments, redactor) if part.arguments else ():
+    for arguments in _value(part.arguments, policy) if part.arguments else ():
         shape["arguments"] = arguments
     return shape
 
 
-def _tool(tool: ToolDefinition, redactor: Redactor) -> Shape | None:
-    name = redactor(tool.name)
+def _tool(tool: ToolDefinition, policy: Policy) -> Shape | None:
+    name = policy.redacted(tool.name)
     if name is None:
         return None
     shape: Shape = {"type": tool.type, "name": name}
-    if tool.description is not None and (description := redactor(tool.description)) is not None:
+    if tool.description is not None and (description := policy.redacted(tool.description)) is not None:
         shape["description"] = description
     return shape
 
 
-def _media(part: Media, redactor: Redactor) -> Shape | None:
+def _media(part: Media, policy: Policy) -> Shape | None:
     mime_type, source = part.mime_type, part.source
     if part.held_as == "file":
         shape: Shape = {"type": "file", "modality": part.modality, "file_id": source}
@@ -145,7 +145,7 @@ def _media(part: Media, redactor: Redactor) -> Shape | None:
             source = payload
         shape = {"type": "uri", "modality": part.modality, "uri": f"sha256:{_sha256(source)}"}
     else:
-        uri = redactor(source)
+        uri = policy.redacted(source)
         if uri is None:
             return None
         shape = {"type": "uri", "modality": part.modality, "uri": uri}
@@ -163,12 +163,12 @@ def _sha256(base64: str) -> str:
 # Redaction inside JSON ---------------------------------------------------------------------------------------------
 
 
-def _value(text: str, redactor: Redactor) -> tuple[Json, ...]:
+def _value(text: str, policy: Policy) -> tuple[Json, ...]:
     """The text's value, redacted: a tuple of one, or an empty one if it must not leave."""
     try:
-        return _redacted(_parsed(text), redactor)
+        return _redacted(_parsed(text), policy)
     except RecursionError:
-        return _redacted(text, redactor)
+        return _redacted(text, policy)
 
 
 def _parsed(text: str) -> Json:
@@ -188,30 +188,30 @@ def _finite(number: str) -> float:
     return value
 
 
-def _redacted(value: Json, redactor: Redactor) -> tuple[Json, ...]:
+def _redacted(value: Json, policy: Policy) -> tuple[Json, ...]:
     match value:
         case bool() | None:
             return (value,)
         case str():
-            text = redactor(value)
+            text = policy.redacted(value)
             return () if text is None else (text,)
         case list():
-            return ([kept for item in value for kept in _redacted(item, redactor)],)
+            return ([kept for item in value for kept in _redacted(item, policy)],)
         case dict():
-            return ({name: kept for key, item in value.items() for name, kept in _redacted_pair(key, item, redactor)},)
-        case _ if redactor.hooked:  # a card number may well be a JSON number
-            text = redactor(str(value))
+            return ({name: kept for key, item in value.items() for name, kept in _redacted_pair(key, item, policy)},)
+        case _ if policy.redactor.hooked:  # a card number may well be a JSON number
+            text = policy.redacted(str(value))
             return (value,) if text == str(value) else () if text is None else (text,)
         case _:
             return (value,)
 
 
-def _redacted_pair(key: str, item: Json, redactor: Redactor) -> Iterator[tuple[str, Json]]:
-    name = redactor(key)
+def _redacted_pair(key: str, item: Json, policy: Policy) -> Iterator[tuple[str, Json]]:
+    name = policy.redacted(key)
     if name is None:
         return
     if item and names_a_secret(key):
         yield name, REDACTED
     else:
-        for kept in _redacted(item, redactor):
+        for kept in _redacted(item, policy):
             yield name, kept

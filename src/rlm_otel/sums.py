@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from rlm_otel.errors import Leave, LimitReached, StopRun
-from rlm_otel.events import Cost, Failure, ModelCall, Operation, Outcome, Reply, RunResult, ToolCall, Unpriced, Usage
+from rlm_otel.events import ModelCall, Operation, ToolCall
+from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, Unpriced, Usage
 from rlm_otel.prices import PriceList
 from rlm_otel.reader import read_failure
-
 
 _NO_USAGE: Final = Usage()
 

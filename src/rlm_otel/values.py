@@ -1,14 +1,14 @@
 """Attribute values as OTLP can carry them: one that it cannot would cost the exporter its whole batch."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from rlm_otel.content import encodable
 
 Value = str | bool | int | float | tuple[str, ...]
 Attributes = dict[str, Value]
-Pairs = Iterator[tuple[str, Value | None]]
-"""Names with their values; what is not known is None."""
+Known = dict[str, Value | None]
+"""Values by name; what is not known is None."""
 
 INT64: Final = range(-(2**63), 2**63)
 """The whole numbers that OTLP has room for."""
@@ -22,17 +22,11 @@ def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
             continue
         if isinstance(value, str):
             found[name] = value if value.isascii() else encodable(value)
-        elif (carried := _carried(value)) is not None:
-            found[name] = carried
+        elif isinstance(value, tuple):
+            found[name] = tuple(map(encodable, value))
+        elif not isinstance(value, int) or value in INT64:
+            found[name] = value
     return found
-
-
-def _carried(value: Value) -> Value | None:
-    if isinstance(value, tuple):
-        return tuple(map(encodable, value))
-    if isinstance(value, int) and value not in INT64:
-        return None
-    return value
 
 
 def double(number: float | None) -> float | None:

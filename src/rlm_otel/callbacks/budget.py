@@ -8,7 +8,7 @@ from rlm_otel.callbacks.arguments import check_amount, check_whole
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.lock import ForkLock
 from rlm_otel.errors import BudgetExceeded
-from rlm_otel.events import Cost, Unpriced, Usage
+from rlm_otel.outcome import Cost, Unpriced, Usage
 from rlm_otel.prices import Price, PriceList, default_prices
 
 

@@ -5,20 +5,8 @@ from typing import Final, TextIO
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.printing import plain, write_line
 from rlm_otel.content import cut, without_secrets
-from rlm_otel.events import (
-    Cost,
-    Event,
-    Failure,
-    Finished,
-    ModelCall,
-    Retrying,
-    Run,
-    RunResult,
-    Started,
-    ToolCall,
-    Unpriced,
-    Usage,
-)
+from rlm_otel.events import Event, Finished, ModelCall, Retrying, Run, Started, ToolCall
+from rlm_otel.outcome import Cost, Failure, RunResult, Unpriced, Usage
 
 _LIMIT: Final = 200
 """How much of an error's text is shown, in characters."""

@@ -4,21 +4,9 @@ import json
 
 from rlm_otel.callbacks.plan import Payload
 from rlm_otel.callbacks.response import response_of
-from rlm_otel.events import (
-    Event,
-    Failure,
-    Finished,
-    ModelCall,
-    Operation,
-    Reply,
-    Retrying,
-    Run,
-    RunResult,
-    Started,
-    ToolCall,
-    ToolResult,
-)
+from rlm_otel.events import Event, Finished, ModelCall, Operation, Retrying, Run, Started, ToolCall
 from rlm_otel.messages import prompt_text
+from rlm_otel.outcome import Failure, Reply, RunResult, ToolResult
 
 
 def start_hook(operation: Operation) -> str:

@@ -12,22 +12,9 @@ from rlm_otel.callbacks.append_file import AppendFile
 from rlm_otel.callbacks.arguments import check_function, check_switch, check_whole
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.content import Policy, Redactor, identifier
-from rlm_otel.events import (
-    Cost,
-    Event,
-    Failure,
-    Finished,
-    ModelCall,
-    Reply,
-    Retrying,
-    Run,
-    RunResult,
-    Started,
-    ToolCall,
-    ToolResult,
-    Unpriced,
-)
+from rlm_otel.events import Event, Finished, ModelCall, Retrying, Run, Started, ToolCall
 from rlm_otel.messages import prompt_text
+from rlm_otel.outcome import Cost, Failure, Reply, RunResult, ToolResult, Unpriced
 
 Fields = dict[str, object]
 

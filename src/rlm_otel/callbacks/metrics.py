@@ -7,7 +7,8 @@ from typing import Final, TypedDict
 
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.lock import ForkLock
-from rlm_otel.events import Cost, Event, Finished, ModelCall, Retrying, Started, Unpriced
+from rlm_otel.events import Event, Finished, ModelCall, Retrying, Started
+from rlm_otel.outcome import Cost, Unpriced
 from rlm_otel.prices import Price, PriceList
 
 _REMEMBERED: Final = 10_000

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from rlm_otel.events import Reply, Usage
 from rlm_otel.messages import ToolRequest
+from rlm_otel.outcome import Reply, Usage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

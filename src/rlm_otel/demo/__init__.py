@@ -10,10 +10,10 @@ from rlm_otel import OTelCallback, StopRun, TornStream
 from rlm_otel import semconv as sc
 from rlm_otel.demo.calls import call_local_model, call_model, call_script
 from rlm_otel.demo.delivery import Delivered, Delivery, Embedded, Emitted, Remote, Wire
-from rlm_otel.demo.figures import Tokens, is_model_call, tokens
 from rlm_otel.demo.progress import working
-from rlm_otel.demo.report import Report, visible
 from rlm_otel.local_llm import LocalModelError, LocalModelMissing, require_packages
+from rlm_otel.views.figures import Tokens, is_model_call, tokens
+from rlm_otel.views.report import Report, visible
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,13 +5,13 @@ from functools import partial
 from typing import Final, TextIO
 
 from rlm_otel import RLM
-from rlm_otel.demo.figures import Tokens
 from rlm_otel.demo.progress import working
 from rlm_otel.demo.real import RealWorkload
 from rlm_otel.demo.script import Script
 from rlm_otel.demo.workload import STEPS, Make, Step
 from rlm_otel.local_llm import LocalModel
 from rlm_otel.testing import ScriptedServer
+from rlm_otel.views.figures import Tokens
 
 _LOCAL_KEY: Final = "sk-local"
 _ANY_KEY: Final = "not-needed"

@@ -10,8 +10,9 @@ from opentelemetry.trace import Span, Status, StatusCode
 from rlm_otel import mapping
 from rlm_otel import semconv as sc
 from rlm_otel.content import Policy
-from rlm_otel.events import Failure, ModelCall
+from rlm_otel.events import ModelCall
 from rlm_otel.otel.operations import Open
+from rlm_otel.outcome import Failure
 from rlm_otel.values import Attributes
 
 _VARIABLE: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"

@@ -9,6 +9,7 @@ from opentelemetry.trace import Span
 
 from rlm_otel.events import Link, Started
 from rlm_otel.values import Attributes, Value
+from rlm_otel.written import Written
 
 Series = tuple[tuple[str, Value], ...]
 """What a model call is counted under while it is open: attributes as a tuple, so that it can be a key."""
@@ -19,7 +20,7 @@ LIMIT: Final = 10_000
 class Open:
     """One operation between its start and its end."""
 
-    __slots__ = ("ambient", "attributes", "context", "link", "retried", "series", "span", "started")
+    __slots__ = ("ambient", "attributes", "context", "link", "retried", "series", "span", "started", "written")
 
     def __init__(
         self,
@@ -29,6 +30,7 @@ class Open:
         context: Context,
         ambient: Context,
         attributes: Attributes,
+        written: Written,
         series: Series | None = None,
     ) -> None:
         self.started = started
@@ -41,6 +43,8 @@ class Open:
         """The caller's context when it began."""
         self.attributes = attributes
         """What the span started with."""
+        self.written = written
+        """Shared by all operations of one tree of runs."""
         self.series = series
         """None for what is no model call."""
         self.retried = 0

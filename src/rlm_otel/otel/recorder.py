@@ -26,6 +26,7 @@ from rlm_otel.otel.operations import LIMIT, Open, OpenOperations, Series
 from rlm_otel.otel.scope import logger_of, meter_of, tracer_of
 from rlm_otel.telemetry import Telemetry
 from rlm_otel.values import present
+from rlm_otel.written import Written
 
 _OWNER: Final = "OTelCallback"
 _NO_CONTEXT: Final = Context()
@@ -120,7 +121,9 @@ class Recorder:
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _begin(self, started: Started) -> Open:
-        context, links = self._place(started)
+        parent = self.operations.get(started.origin.parent_id)
+        context, links = self._place(started, parent)
+        written = parent.written if parent is not None else Written()
         attributes = mapping.start_attributes(started)
         span: trace.Span = trace.INVALID_SPAN
         with fence(_OWNER, "start_span"):  # users' span processors run in here; metrics do not depend on them
@@ -136,15 +139,14 @@ class Recorder:
             )
         if self._policy.captures and span.is_recording():
             with fence(_OWNER, "describe"):
-                span.set_attributes(mapping.start_content(started, self._policy))
+                span.set_attributes(mapping.start_content(started, self._policy, written))
         link = link_of(span, parent=trace.get_current_span(context))
         series = self._series(started, link) if isinstance(started.operation, ModelCall) else None
         inside = trace.set_span_in_context(span, context)
-        return Open(started, span, link, inside, otel_context.get_current(), attributes, series)
+        return Open(started, span, link, inside, otel_context.get_current(), attributes, written, series)
 
-    def _place(self, started: Started) -> tuple[Context, tuple[trace.Link, ...]]:
+    def _place(self, started: Started, parent: Open | None) -> tuple[Context, tuple[trace.Link, ...]]:
         """Under the parent operation's span, else (joined) the caller's, else (private) a root that links to it."""
-        parent = self.operations.get(started.origin.parent_id)
         if parent is not None and parent.link is not None:
             return self._inside(parent), ()
         if started.parent is not None:
@@ -183,7 +185,7 @@ class Recorder:
         if recording:
             span.set_attributes(attributes)
             if self._policy.captures:
-                span.set_attributes(mapping.end_content(finished, self._policy))
+                span.set_attributes(mapping.end_content(finished, self._policy, operation.written))
             if failure is not None:
                 self._failures.set_status(span, failure)
         if failure is not None and finished.passage != "passing":

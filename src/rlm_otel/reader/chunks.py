@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from rlm_otel.events import Reply, Usage
 from rlm_otel.fence import fence
 from rlm_otel.messages import Message, Part, Reasoning, Text, ToolRequest
+from rlm_otel.outcome import Reply, Usage
 from rlm_otel.reader.fields import extras, items, json_text, read, reasoning, text
 from rlm_otel.reader.reply import header, known_headers, read_cost, read_rate_limits, read_usage, usage_of
 from rlm_otel.reader.request import read_parts

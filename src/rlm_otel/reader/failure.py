@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 
-from rlm_otel.events import Failure
 from rlm_otel.fence import fence
+from rlm_otel.outcome import Failure
 from rlm_otel.reader.fields import read, text
 from rlm_otel.reader.reply import header
 

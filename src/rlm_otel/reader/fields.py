@@ -46,6 +46,8 @@ def text(value: object) -> str | None:
 
 def count(value: object) -> int | None:
     """The value if it is a whole number, 0 or more (some servers write `12.0`), and one that can be summed up."""
+    if value is None:
+        return None
     if isinstance(value, float):
         value = int(value) if value.is_integer() else None
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST else None

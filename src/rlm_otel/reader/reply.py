@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from rlm_otel.events import RateLimit, Reply, Usage
+from rlm_otel.outcome import RateLimit, Reply, Usage
 from rlm_otel.reader.fields import count, extras, items, number, read, text
 from rlm_otel.reader.request import read_message
 

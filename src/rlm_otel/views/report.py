@@ -1,12 +1,12 @@
-"""Prints what arrived: the trace as a tree, and a table with a column for each model."""
+"""Prints spans as trees, and a table with a column for each model."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rlm_otel import semconv as sc
-from rlm_otel.demo.figures import Figures, by_model, figures, is_model_call, number, seconds
-from rlm_otel.demo.tree import Branch, trees
 from rlm_otel.received import ReceivedSpan
+from rlm_otel.views.figures import Figures, by_model, figures, is_model_call, number, seconds
+from rlm_otel.views.tree import Branch, trees
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -18,7 +18,10 @@ _STYLES: Final = {
     "closed": "yellow",
     "cancelled": "yellow",
     "abandoned": "yellow",
+    "error": "red",
 }
+# Spans of other libraries in the same trace have no outcome.
+_FOREIGN: Final = {"error": "error"}
 
 
 class Report:
@@ -52,6 +55,17 @@ class Report:
                 table.add_row(*self._row(branch))
         self._console.print(table)
 
+    def table(self, headings: Sequence[str], rows: Iterable[Sequence[str]], *, text_columns: int) -> None:
+        """Plain rows; the first columns are text, the others figures."""
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+        for place, heading in enumerate(headings):
+            table.add_column(_text(heading), justify="left" if place < text_columns else "right", overflow="fold")
+        for row in rows:
+            table.add_row(*map(_text, row))
+        self._console.print(table)
+
     def models(self, spans: Iterable[ReceivedSpan]) -> None:
         """Figures of each model side by side, and of all together where there are several."""
         from rich.table import Table
@@ -70,11 +84,11 @@ class Report:
 
     def _row(self, branch: Branch) -> Sequence["Text | str"]:
         span = branch.span
-        outcome = str(span.attributes.get(sc.RLM_OUTCOME, ""))
+        outcome = str(span.attributes.get(sc.RLM_OUTCOME, _FOREIGN.get(span.status, "")))
         guide = branch.guide(ascii_only=self._console.options.ascii_only)
         return (
             _text(guide + visible(span.name)),
-            _duration(seconds(span)),
+            duration(seconds(span)),
             _count(number(span, sc.USAGE_INPUT)),
             _count(number(span, sc.USAGE_OUTPUT)),
             _usd(number(span, sc.RLM_COST_AMOUNT)),
@@ -114,7 +128,8 @@ def _count(value: float | None) -> str:
     return "" if value is None else f"{value:,.0f}"
 
 
-def _duration(value_s: float | None) -> str:
+def duration(value_s: float | None) -> str:
+    """Seconds or milliseconds for a reader; a dash where it is not known."""
     if value_s is None:
         return "-"
     return f"{value_s * 1000:.0f} ms" if value_s < 1 else f"{value_s:.2f} s"
@@ -130,9 +145,9 @@ _LINES: Final[Mapping[str, Callable[[Figures], str]]] = {
     "  of them cached": lambda it: _count(it.tokens.cached),
     "tokens out": lambda it: _count(it.tokens.output),
     "  of them reasoning": lambda it: _count(it.tokens.reasoning),
-    "latency p50": lambda it: _duration(it.p50_s),
-    "latency p95": lambda it: _duration(it.p95_s),
-    "time to first token": lambda it: _duration(it.first_token_s),
+    "latency p50": lambda it: duration(it.p50_s),
+    "latency p95": lambda it: duration(it.p95_s),
+    "time to first token": lambda it: duration(it.first_token_s),
     "retries": lambda it: _count(it.retries),
     "errors": lambda it: _count(it.errors),
     "cost": lambda it: _usd(it.cost_usd) or "-",

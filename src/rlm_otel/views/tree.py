@@ -1,4 +1,4 @@
-"""Received spans as trees, one a root, in the order in which things began."""
+"""Spans as trees, one a root, in the order in which things began."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,0 +1,77 @@
+"""The real programs of the viewing stack for a test session: free ports, a folder of their own, short intervals."""
+
+import os
+import socket
+from collections.abc import Iterable
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from typing import Final
+
+from rlm_otel.stack import binaries, local, processes
+from rlm_otel.stack.services import HOST, services
+from rlm_otel.stack.settings import Ports
+
+INTERVALS: Final = {
+    "PROMETHEUS_SCRAPE_INTERVAL": "1s",
+    "PROMETHEUS_EVALUATION_INTERVAL": "1s",
+    "OTELCOL_SPAN_METRICS_INTERVAL": "1s",
+}
+PROGRAMS: Final = (binaries.PROMETHEUS, binaries.PROMTOOL, binaries.JAEGER, binaries.COLLECTOR)
+
+
+class RealStack:
+    """Collector, Jaeger and Prometheus with the shipped configurations; `start()` them, `close()` at the end.
+
+    `name` is always one of `collector`, `jaeger`, `prometheus`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ports = free_ports()
+        self.found = binaries.provide(PROGRAMS, environ=os.environ, folder=None, say=print)
+        self.promtool = self.found["promtool"].path
+        self._services = services(self.found, self.ports, folder, INTERVALS)
+        self.collector_http = f"http://{HOST}:{self.ports.otlp_http_port}"
+        self.collector_grpc = f"http://{HOST}:{self.ports.otlp_grpc_port}"
+        self.jaeger_api = f"http://{HOST}:{self.ports.jaeger_port}"
+        self.prometheus_api = f"http://{HOST}:{self.ports.prometheus_port}"
+        self.collector_logs = folder / "collector" / "logs" / "logs.jsonl"
+        """Log records that applications sent."""
+
+    def start(self, *names: str) -> None:
+        """Start these, or all, and return when they are ready; what runs already stays."""
+        chosen = [self._services[name] for name in names] or list(self._services.values())
+        local.start(chosen, self.folder, os.environ, print)
+
+    def stop(self, name: str) -> None:
+        """End it with SIGTERM, as an operator would."""
+        local.stop(self.folder, print, [name])
+
+    def kill(self, name: str) -> None:
+        """End it with SIGKILL, as a crash would."""
+        record = local.find_record(self.folder, name)
+        assert record is not None, f"{name} was never started"
+        processes.kill(record.process)
+
+    def state(self, name: str) -> str:
+        """`healthy`, `unhealthy` or `ended`."""
+        return next(one.state for one in local.status(self.folder) if one.record.name == name)
+
+    def log(self, name: str) -> str:
+        """All it has said since its last start."""
+        return (self.folder / "logs" / f"{name}.log").read_text("utf-8", "replace")
+
+    def close(self) -> None:
+        """Stop everything."""
+        local.stop(self.folder, print)
+
+
+def free_ports() -> Ports:
+    """Ports that nobody has at the moment."""
+    with ExitStack() as held:
+        names: Iterable[str] = asdict(Ports())
+        sockets = {name: held.enter_context(socket.socket()) for name in names}
+        for one in sockets.values():
+            one.bind((HOST, 0))
+        return Ports(**{name: one.getsockname()[1] for name, one in sockets.items()})

@@ -1,0 +1,64 @@
+"""The real programs start with the shipped configurations, survive a crash of one, and end cleanly."""
+
+import os
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.stack.real import RealStack, free_ports
+
+pytestmark = pytest.mark.stack
+
+
+def test_a_killed_program_is_seen_as_ended_and_starts_again(stack: RealStack) -> None:
+    """The others do not notice."""
+    stack.kill("collector")
+    assert (stack.state("collector"), stack.state("jaeger")) == ("ended", "healthy")
+    stack.start("collector")
+    assert stack.state("collector") == "healthy"
+
+
+def test_the_programs_accept_the_shipped_configurations(stack: RealStack) -> None:
+    """Their own checks say so, of the files as Docker gets them."""
+    root = Path(__file__).parents[2]
+    commands: list[list[str | Path]] = [
+        [stack.found["collector"].path, "validate", "--config", root / "collector" / "config.yaml"],
+        [stack.found["jaeger"].path, "validate", "--config", root / "jaeger" / "config.yaml"],
+        [stack.promtool, "check", "config", root / "prometheus" / "prometheus.yml"],
+    ]
+    environ = {**os.environ, "JAEGER_UI_CONFIG": str(root / "jaeger" / "ui.json")}
+    for command in commands:
+        answer = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+        assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_the_command_starts_tells_and_stops(tmp_path: Path) -> None:
+    """`up --no-docker`, `status`, `down`, each in a process of its own; a second `up` finds all running."""
+    ports = {name.upper(): str(port) for name, port in asdict(free_ports()).items()}
+
+    def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [sys.executable, "-m", "rlm_otel.stack", *arguments, "--no-docker", "--dir", str(tmp_path)],
+            env={**os.environ, **ports},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    try:
+        assert "collector 0." in command("up").stdout
+        assert "collector runs already" in command("up").stdout
+        told = command("status")
+        assert [line.split()[:2] for line in told.stdout.splitlines()] == [
+            ["prometheus", "healthy"],
+            ["jaeger", "healthy"],
+            ["collector", "healthy"],
+        ]
+        assert told.returncode == 0
+    finally:
+        stopped = command("down")
+    assert stopped.stdout == "collector stopped\njaeger stopped\nprometheus stopped\n"
+    assert command("status").returncode == 1
