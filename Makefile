@@ -6,17 +6,21 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-local test test-local-llm check lint format types docs bench clean
+.PHONY: help demo demo-local up down status reset stack stack-binaries test test-local-llm test-stack check lint format
+.PHONY: types docs bench clean
 
 help:
 	@echo "make demo            a whole trace on this machine: no key, no Docker, no network"
 	@echo "make demo-local      the same with a real small model on the CPU (downloads about 130 MB once)"
+	@echo "make up              collector, Jaeger, Prometheus and Grafana with Docker; make down, status, reset"
+	@echo "make stack           the same without Docker (builds what is missing, about 8 minutes, once)"
 	@echo "make test            the tests"
 	@echo "make test-local-llm  the tests that need the small model"
+	@echo "make test-stack      the tests against the real collector, Jaeger and Prometheus"
 	@echo "make check           lint, types and tests"
 	@echo "make bench           cost per call and per chunk"
 	@echo "make format          let ruff rewrite the sources"
-	@echo "make docs            write docs/telemetry.md anew"
+	@echo "make docs            write the generated docs and dashboards anew"
 	@echo "make clean           remove .venv and everything generated"
 
 demo: .venv/installed
@@ -25,6 +29,18 @@ demo: .venv/installed
 demo-local: .venv/local-llm
 	@.venv/bin/rlm-otel demo --llm local
 
+up: .venv/installed
+	@.venv/bin/rlm-otel up
+
+stack: .venv/installed
+	@.venv/bin/rlm-otel up --no-docker
+
+down status reset: .venv/installed
+	@.venv/bin/rlm-otel $@
+
+stack-binaries: .venv/installed
+	@.venv/bin/python -m rlm_otel.stack binaries
+
 test: .venv/installed
 	@echo "tests"
 	@.venv/bin/python -m pytest -n auto --dist worksteal -m "not local_llm and not stack"
@@ -32,6 +48,10 @@ test: .venv/installed
 test-local-llm: .venv/local-llm
 	@echo "tests with the small model"
 	@.venv/bin/python -m pytest -m local_llm
+
+test-stack: stack-binaries
+	@echo "tests against the real programs"
+	@.venv/bin/python -m pytest -m stack
 
 check: lint types test
 
@@ -50,6 +70,8 @@ types: .venv/installed
 
 docs: .venv/installed
 	@.venv/bin/python scripts/telemetry_docs.py
+	@.venv/bin/python scripts/behaviours_docs.py
+	@.venv/bin/python scripts/dashboards.py
 
 bench: .venv/installed
 	@.venv/bin/python scripts/bench.py

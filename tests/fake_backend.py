@@ -27,7 +27,7 @@ PAGE = Reply("<!DOCTYPE html><title>Jaeger UI</title>")
 
 
 class FakeBackend:
-    """Listens from `with` on; `asked` are the paths and queries in their order."""
+    """Listens until its `with` ends; `asked` are the paths and queries in their order."""
 
     def __init__(self, answers: Answers, otherwise: Reply = NOT_FOUND) -> None:
         self.asked: list[tuple[str, Query]] = []
@@ -47,18 +47,17 @@ class FakeBackend:
                 self.end_headers()
                 self.wfile.write(text.encode())
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, *_: object) -> None:
                 """Says nothing."""
 
         self._server = LoopbackServer(Handler)
-        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        self.url = f"http://127.0.0.1:{self._server.port}"
 
     def queries(self, path: str) -> list[Query]:
         """What was asked of a path."""
         return [query for asked, query in self.asked if asked == path]
 
     def __enter__(self) -> Self:
-        self._server.start()
         return self
 
     def __exit__(

@@ -8,6 +8,9 @@ from typing import Final, Literal
 
 import click
 
+from rlm_otel.stack.cli import down, reset, status, up
+from rlm_otel.views.cli import cost, traces
+
 Wire = Literal["http/protobuf", "grpc"]
 
 _PROTOCOL: Final = click.Choice(["http/protobuf", "grpc"])
@@ -22,6 +25,10 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a terminal that does not know a character gets its number
             stream.reconfigure(errors="backslashreplace")
+
+
+for command in (up, down, status, reset, traces, cost):
+    main.add_command(command)
 
 
 @main.command()

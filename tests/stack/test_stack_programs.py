@@ -13,12 +13,14 @@ from tests.stack.real import RealStack, free_ports
 pytestmark = pytest.mark.stack
 
 
-def test_a_killed_program_is_seen_as_ended_and_starts_again(stack: RealStack) -> None:
-    """The others do not notice."""
-    stack.kill("collector")
-    assert (stack.state("collector"), stack.state("jaeger")) == ("ended", "healthy")
-    stack.start("collector")
-    assert stack.state("collector") == "healthy"
+@pytest.mark.parametrize("name", ["collector", "jaeger", "prometheus"])
+def test_a_killed_program_is_seen_as_ended_and_starts_again(stack: RealStack, name: str) -> None:
+    """With the data that it left behind in the middle of its work; the others do not notice."""
+    stack.kill(name)
+    states = {other: stack.state(other) for other in ("collector", "jaeger", "prometheus")}
+    assert states == {"collector": "healthy", "jaeger": "healthy", "prometheus": "healthy", name: "ended"}
+    stack.start(name)
+    assert stack.state(name) == "healthy"
 
 
 def test_the_programs_accept_the_shipped_configurations(stack: RealStack) -> None:

@@ -22,7 +22,15 @@ _HEARTBEAT_S: Final = 30.0
 _OTHERWISE: Final = (
     "Or give official programs (otelcol-contrib, jaeger, prometheus): rlm-otel up --no-docker --binaries FOLDER."
 )
-_OFFLINE: Final = ("dial tcp", "no such host", "i/o timeout", "connection refused", "TLS handshake", "unreachable")
+_OFFLINE: Final = (
+    "dial tcp",
+    "no such host",
+    "i/o timeout",
+    "connection refused",
+    "TLS handshake",
+    "unreachable",
+    "GOPROXY=off",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +121,7 @@ def _run(
 
 def _problem(pins: Pins, log: Path) -> StackProblem:
     lines = [line for line in log.read_text("utf-8", "replace").splitlines() if not line.startswith("go: downloading")]
-    details = "\n".join(lines[-8:])
+    details = "\n".join(dict.fromkeys(lines[-8:]))
     if any(word in details for word in _OFFLINE):
         why = f"Cannot build {pins.folder}: Go's module proxy (GOPROXY) is out of reach."
         return StackProblem(f"{why} {_OTHERWISE}", details)

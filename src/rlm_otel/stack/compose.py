@@ -75,17 +75,16 @@ def find(environ: Mapping[str, str], env_file: Path) -> Compose:
 def up(compose: Compose, say: Say, timeout_s: float = 30.0) -> None:
     """Start everything and return when it is healthy. Pulling the images the first time takes minutes."""
     say("starting the containers (the first time the images are pulled, about 1 GB)")
-    answer = _run(
-        [*_arguments(compose), "up", "--detach", "--wait", "--wait-timeout", str(_UP_S)], compose.environ, None
-    )
-    if answer.returncode:
-        raise _problem(compose, answer.stderr)
+    command = [*_arguments(compose), "up", "--detach", "--wait", "--wait-timeout", str(_UP_S)]
+    code, said = _stream(command, compose, say)
+    if code:
+        raise _problem(compose, said)
     url = f"http://127.0.0.1:{ports(compose).otelcol_health_port}/"
     deadline = time.monotonic() + timeout_s
     while not is_ready(url):  # its image has no shell, so that Compose cannot ask it
         if time.monotonic() > deadline:
-            said = logs(compose, "otel-collector")
-            raise StackProblem(f"The collector does not get ready ({url}). Its last lines:", said)
+            last = logs(compose, "otel-collector")
+            raise StackProblem(f"The collector does not get ready ({url}). Its last lines:", last)
         time.sleep(0.2)
 
 
@@ -100,9 +99,8 @@ def down(compose: Compose, say: Say, *, volumes: bool = False) -> None:
 
 def status(compose: Compose) -> list[Container]:
     """The containers there are, ended ones too; the one-shot service that prepares the volumes is left out."""
-    answer = _run(
-        [*_arguments(compose), "--profile", "*", "ps", "--all", "--format", "json"], _with_any_password(compose).environ
-    )
+    command = [*_arguments(compose), "--profile", "*", "ps", "--all", "--format", "json"]
+    answer = _run(command, _with_any_password(compose).environ)
     if answer.returncode:
         raise StackProblem(f"Docker Compose does not tell what runs: {_last_line(answer.stderr)}")
     text = answer.stdout.strip()
@@ -114,9 +112,8 @@ def status(compose: Compose) -> list[Container]:
 
 def logs(compose: Compose, service: str, lines: int = 12) -> str:
     """The end of what a service has said."""
-    answer = _run(
-        [*_arguments(compose), "logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service], compose.environ
-    )
+    asked = ["logs", "--no-color", "--no-log-prefix", "--tail", str(lines), service]
+    answer = _run([*_arguments(compose), *asked], _with_any_password(compose).environ)
     return (answer.stdout + answer.stderr).strip()
 
 
@@ -140,10 +137,18 @@ def _problem(compose: Compose, said: str) -> StackProblem:
             f"rlm-otel down), or choose another: {variables[0] if variables else 'its variable'}=NUMBER "
             f"in {compose.env_file}."
         )
-    if match := _SICK.search(said):
-        service, state = match.groups()
+    for service, state in _sick(compose, said):
         return StackProblem(f"The service {service} {state}. Its last lines:", logs(compose, service))
     return StackProblem("Docker Compose could not start the stack:", "\n".join(said.strip().splitlines()[-6:]))
+
+
+def _sick(compose: Compose, said: str) -> list[tuple[str, str]]:
+    """The services that kept the stack from coming up, and what is wrong with each."""
+    if match := _SICK.search(said):
+        return [(match[1], match[2])]
+    if "not healthy after" in said:  # the time was up, and no service is named
+        return [(one.service, f"is {one.health or one.state}") for one in status(compose) if not one.is_well]
+    return []
 
 
 def _with_any_password(compose: Compose) -> Compose:
@@ -170,7 +175,7 @@ def _stream(command: Sequence[str], compose: Compose, say: Say) -> tuple[int, st
 
 
 def _run(
-    command: Sequence[str], environ: Mapping[str, str], timeout_s: float | None = _QUICK_S
+    command: Sequence[str], environ: Mapping[str, str], timeout_s: float = _QUICK_S
 ) -> "subprocess.CompletedProcess[str]":
     try:
         return subprocess.run(

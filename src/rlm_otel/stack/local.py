@@ -1,6 +1,8 @@
 """Runs the stack's programs without Docker: starts them detached, says how they are, and stops what it started."""
 
+import errno
 import json
+import os
 import socket
 import time
 import urllib.request
@@ -121,16 +123,28 @@ def _status(record: Record) -> Status:
 def _check_ports(services: Collection[Service]) -> None:
     for service in services:
         for variable, port in service.ports.items():
-            with socket.socket() as probe:
-                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the programs do
-                try:
-                    probe.bind((HOST, port))
-                except OSError as error:
-                    raise StackProblem(
-                        f"Port {port} for {service.name} cannot be had ({error.strerror}): stop the program that has it"
-                        f" (lsof -i :{port} names it; for the Docker stack: rlm-otel down), or choose another:"
-                        f" {variable}=NUMBER in .env or the environment."
-                    ) from None
+            if why := _why_not(port):
+                raise StackProblem(
+                    f"Port {port} for {service.name} cannot be had ({why}): stop the program that has it (lsof -i"
+                    f" :{port} names it; for the Docker stack: rlm-otel down), or choose another: {variable}=NUMBER in"
+                    " .env or the environment."
+                )
+
+
+def _why_not(port: int) -> str:
+    """What keeps us from listening on a port; empty if nothing does."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        # On macOS one may listen where another does on all addresses, and would take its place.
+        if not probe.connect_ex((HOST, port)):
+            return os.strerror(errno.EADDRINUSE)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the programs do
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            return error.strerror or str(error)
+    return ""
 
 
 def _spawn(service: Service, folder: Path, environ: Mapping[str, str]) -> Record:

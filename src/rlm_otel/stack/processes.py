@@ -99,12 +99,14 @@ def _born(pid: int) -> str | None:
     proc = Path("/proc")
     if (proc / "self" / "stat").exists():  # Linux
         try:
-            # After the name, which may hold anything: the state first, the start in ticks since boot as the 20th.
+            # After the name, which may hold anything: state, ..., number of threads, 0, start in ticks since boot.
             fields = (proc / str(pid) / "stat").read_text("utf-8", "replace").rpartition(")")[2].split()
         except (FileNotFoundError, ProcessLookupError):
             return None
         boot = proc / "sys" / "kernel" / "random" / "boot_id"
-        return None if fields[0] in "ZX" else f"{boot.read_text().strip()}:{fields[19]}"
+        # Killed, its first thread may be gone while others still hold its ports.
+        has_ended = fields[0] in "ZX" and int(fields[17]) <= 1
+        return None if has_ended else f"{boot.read_text().strip()}:{fields[19]}"
     answer = subprocess.run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
     state, _, born = answer.stdout.strip().partition(" ")
     return None if not born or state.startswith("Z") else born.strip()

@@ -77,8 +77,12 @@ def _assignments(path: Path) -> dict[str, str]:
     """The plain `NAME=value` lines of an env file; quotes around a value are not part of it."""
     if not path.is_file():
         return {}
+    try:
+        lines = path.read_text("utf-8", "replace").splitlines()
+    except OSError as error:
+        raise StackProblem(f"Cannot read {path}: {error.strerror}.") from None
     found: dict[str, str] = {}
-    for line in path.read_text("utf-8").splitlines():
+    for line in lines:
         name, equals, value = line.partition("=")
         if equals and not line.lstrip().startswith("#"):
             text = value.strip()

@@ -10,7 +10,7 @@ from rlm_otel.views.prometheus import Prometheus
 _RECORDED: Final = 'up{job="prometheus"}'
 """One series that is there whenever Prometheus itself was."""
 _MOST_STEPS: Final = 10_000  # it answers up to 11 000
-_LEAST_STEP_S: Final = 60
+_LEAST_STEP_S: Final = 120  # longer than anybody's scrape interval
 
 
 def coverage_notes(prometheus: Prometheus, now_s: float, since_s: float) -> list[str]:
@@ -33,7 +33,7 @@ def coverage_notes(prometheus: Prometheus, now_s: float, since_s: float) -> list
         lost_s = sum(last - first + 1 for first, last in missing) * step_s
         longest = max(missing, key=lambda run: run[1] - run[0])
         notes.append(
-            f"Prometheus recorded nothing for {told(lost_s)} in {len(missing)} "
+            f"Prometheus recorded nothing for at least {told(lost_s)} in {len(missing)} "
             f"gap{'s' if len(missing) > 1 else ''}, the longest from {_date(start_s + (longest[0] - 1) * step_s)} on: "
             "processes that lived only then are not counted"
         )

@@ -14,11 +14,14 @@ _DEEPEST: Final = 1500  # what Jaeger lets one ask for
 
 def connect(jaeger: Backend) -> tuple[Api, list[str]]:
     """The API that it offers, with the names of the services. Jaeger 2.21 dropped the searches of the older one."""
-    classic = ClassicApi(jaeger)
+    classic, v3 = ClassicApi(jaeger), V3Api(jaeger)
     try:
         return classic, classic.services()
     except NotOffered:
-        v3 = V3Api(jaeger)
+        return v3, v3.services()
+    except Refused as refused:
+        if refused.status != 404:
+            raise
         return v3, v3.services()
 
 

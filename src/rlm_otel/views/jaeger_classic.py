@@ -101,7 +101,7 @@ class ClassicApi:
     def _spans(self, traces: Sequence[object]) -> list[ReceivedSpan]:
         try:
             return [span for trace in cast("Sequence[_Trace]", traces) for span in _read(trace)]
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except (AttributeError, LookupError, TypeError, ValueError):
             raise self._jaeger.strange() from None
 
 

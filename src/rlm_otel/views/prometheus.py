@@ -38,7 +38,7 @@ class Prometheus:
         series = self._result("/api/v1/query", "vector", {"query": expression, "time": f"{time_s:.3f}"})
         try:
             return [Sample(it["metric"], float(it["value"][1])) for it in series]
-        except (KeyError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError):
             raise self._backend.strange() from None
 
     def times(self, expression: str, start_s: float, end_s: float, step_s: int) -> set[int]:
@@ -47,7 +47,7 @@ class Prometheus:
         series = self._result("/api/v1/query_range", "matrix", {"query": expression, **span})
         try:
             return {round((time_s - start_s) / step_s) for it in series for time_s, _ in it["values"]}
-        except (KeyError, TypeError, ValueError):
+        except (LookupError, TypeError, ValueError):
             raise self._backend.strange() from None
 
     def retention_s(self) -> float | None:

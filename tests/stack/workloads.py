@@ -1,0 +1,70 @@
+"""Real calls through `OTelCallback` into the real collector, with the application's own counts beside them."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import StringIO
+from typing import Final
+
+from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from rlm_otel import OTelCallback
+from rlm_otel.callbacks import MetricsCollector
+from rlm_otel.demo.calls import call_script
+from rlm_otel.received import ReceivedSpan, read_spans
+from rlm_otel.telemetry import Telemetry, configure
+from tests.stack.real import RealStack
+
+ENVIRONMENT: Final = "stack-test"
+_EVERY_SECOND: Final = {
+    "OTEL_METRIC_EXPORT_INTERVAL": "1000",
+    "OTEL_RESOURCE_ATTRIBUTES": f"deployment.environment.name={ENVIRONMENT}",
+}
+
+
+@contextmanager
+def sending(
+    stack: RealStack, service: str, protocol: str = "http/protobuf", *, logs: bool = False
+) -> Iterator[Telemetry]:
+    """Telemetry of a service that goes to the stack; all of it has been accepted at the end of the block."""
+    endpoint = stack.collector_grpc if protocol == "grpc" else stack.collector_http
+    with configure(
+        service_name=service, endpoint=endpoint, protocol=protocol, logs=logs, environ=_EVERY_SECOND
+    ) as telemetry:
+        yield telemetry
+        assert telemetry.flush(10.0)
+    assert telemetry.failed_exports == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstrated:
+    """The demo workload as the application itself saw it."""
+
+    service: str
+    counts: MetricsCollector
+    spans: tuple[ReceivedSpan, ...]
+    """Every span that it emitted."""
+
+
+def demonstrate(stack: RealStack, protocol: str) -> Demonstrated:
+    """Run the demo's calls and send what comes of them."""
+    service, counts, copy = f"demo-{protocol.partition('/')[0]}", MetricsCollector(), InMemorySpanExporter()
+    with sending(stack, service, protocol) as telemetry:
+        provider = telemetry.tracer_provider
+        assert isinstance(provider, TracerProvider)
+        provider.add_span_processor(SimpleSpanProcessor(copy))
+        call_script([OTelCallback(telemetry), counts], StringIO())
+    return Demonstrated(
+        service=service, counts=counts, spans=tuple(read_spans(encode_spans(copy.get_finished_spans())))
+    )
+
+
+def by_name(spans: Iterator[ReceivedSpan]) -> Mapping[str, list[ReceivedSpan]]:
+    """Spans by their names."""
+    named: dict[str, list[ReceivedSpan]] = {}
+    for span in spans:
+        named.setdefault(span.name, []).append(span)
+    return named
