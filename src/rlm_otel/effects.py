@@ -3,7 +3,7 @@
 import asyncio
 import contextvars
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -79,7 +79,6 @@ class Reading:
         with call.current():
             self._context = contextvars.copy_context()
         self._chunks: Iterator[Any] | None = None
-        self._achunks: AsyncIterator[Any] | None = None
 
     def pull(self) -> str | None:
         """The next piece of the answer; None at the end of the stream."""
@@ -99,11 +98,9 @@ class Reading:
 
     async def apull(self) -> str | None:
         """The same in an event loop."""
-        if self._achunks is None:
-            self._achunks = aiter(self._stream)
         while True:
             with self._call.current():
-                chunk = await anext(self._achunks, _END)
+                chunk = await anext(self._stream, _END)
             if chunk is _END:
                 return None
             text = self.reader.feed(chunk)
@@ -148,7 +145,18 @@ class Close:
         self._stream.close()
 
     async def aperform(self) -> None:
-        await self._stream.close()
+        await hang_up(self._stream)
+
+
+async def hang_up(stream: Any) -> None:
+    """Closes an async stream, the SDK's generator first: left to the collector, it and those inside are closed at once.
+
+    The SDK has no public way to do that.
+    """
+    close_iterator = getattr(getattr(stream, "_iterator", None), "aclose", None)
+    if close_iterator is not None:
+        await close_iterator()
+    await stream.close()
 
 
 class Tell:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rlm_otel import reaper
 from rlm_otel.conversation import Conversation, Steps, adrive, drive
-from rlm_otel.effects import Effect, Reading
+from rlm_otel.effects import Effect, Reading, hang_up
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave
 from rlm_otel.result import Result
@@ -242,7 +242,7 @@ def _give_back(stream: Any, loop: asyncio.AbstractEventLoop | None) -> None:
     if loop is None:
         stream.close()
     elif loop.is_running():
-        asyncio.run_coroutine_threadsafe(stream.close(), loop)
+        asyncio.run_coroutine_threadsafe(hang_up(stream), loop)
 
 
 def _nothing() -> Steps:

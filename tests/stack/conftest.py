@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.stack.answers import Answers
 from tests.stack.real import RealStack
 
 
@@ -16,3 +17,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
         yield running
     finally:
         running.close()
+
+
+@pytest.fixture(scope="session")
+def answers(stack: RealStack) -> Answers:
+    """What the running stack says."""
+    return Answers(stack)
