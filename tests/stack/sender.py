@@ -1,7 +1,6 @@
 """Sends traces and a counter to the collector one request at a time, and knows of each whether it was accepted."""
 
 import threading
-import time
 import urllib.request
 from types import TracebackType
 from typing import Final
@@ -102,8 +101,3 @@ class Sender:
                 return bool(answer.status == 200)
         except OSError:  # refused, reset, or an HTTP error
             return False
-
-
-def seconds_since(start: float) -> float:
-    """On the monotonic clock."""
-    return time.monotonic() - start

@@ -1,6 +1,6 @@
 """Real calls through `OTelCallback` into the real collector, with the application's own counts beside them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
@@ -27,12 +27,13 @@ _EVERY_SECOND: Final = {
 
 @contextmanager
 def sending(
-    stack: RealStack, service: str, protocol: str = "http/protobuf", *, logs: bool = False
+    stack: RealStack, service: str, protocol: str = "http/protobuf", *, logs: bool = False, **environ: str
 ) -> Iterator[Telemetry]:
     """Telemetry of a service that goes to the stack; all of it has been accepted at the end of the block."""
     endpoint = stack.collector_grpc if protocol == "grpc" else stack.collector_http
+    settings = {**_EVERY_SECOND, **environ}
     with configure(
-        service_name=service, endpoint=endpoint, protocol=protocol, logs=logs, environ=_EVERY_SECOND
+        service_name=service, endpoint=endpoint, protocol=protocol, logs=logs, environ=settings
     ) as telemetry:
         yield telemetry
         assert telemetry.flush(10.0)
@@ -61,10 +62,3 @@ def demonstrate(stack: RealStack, protocol: str) -> Demonstrated:
         service=service, counts=counts, spans=tuple(read_spans(encode_spans(copy.get_finished_spans())))
     )
 
-
-def by_name(spans: Iterator[ReceivedSpan]) -> Mapping[str, list[ReceivedSpan]]:
-    """Spans by their names."""
-    named: dict[str, list[ReceivedSpan]] = {}
-    for span in spans:
-        named.setdefault(span.name, []).append(span)
-    return named
