@@ -78,7 +78,9 @@ class Trouble:
 
 TROUBLES: Final = (
     Trouble(script=[Failure(400)] * 4, runs=4),
-    Trouble(script=[Failure(429, retry_after=0)] * 12 + [Answer("Hi")], model="gpt-4o-mini", options={"max_retries": 12}),
+    Trouble(
+        script=[Failure(429, retry_after=0)] * 12 + [Answer("Hi")], model="gpt-4o-mini", options={"max_retries": 12}
+    ),
     Trouble(script=[Hang(), Hang()], timeout_s=0.2, options={"max_retries": 1}),
     Trouble(script=[Answer("Hi")], model="house-model-7b"),
     Trouble(

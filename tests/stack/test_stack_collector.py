@@ -22,7 +22,9 @@ def test_a_planted_secret_is_in_neither_traces_nor_logs(stack: RealStack, answer
     """With content on, in prompt, answer and error; the words around it arrive."""
     service = "secretive"
     with sending(stack, service, logs=True) as telemetry:
-        with ScriptedServer([Answer(f"Ваш ключ {KEY} 🔑"), Failure(400, message=f"wrong token {TOKEN} here")]) as server:
+        with ScriptedServer(
+            [Answer(f"Ваш ключ {KEY} 🔑"), Failure(400, message=f"wrong token {TOKEN} here")]
+        ) as server:
             rlm = scripted_rlm(server, callbacks=[OTelCallback(telemetry, content="both")])
             assert rlm.run(f"Мой ключ: {KEY}").text == f"Ваш ключ {KEY} 🔑"
             with pytest.raises(Exception, match=TOKEN):
@@ -30,7 +32,8 @@ def test_a_planted_secret_is_in_neither_traces_nor_logs(stack: RealStack, answer
             rlm.close()
     spans = eventually(lambda: answers.spans(service), lambda found: len(found) == 4)
     logs = eventually(
-        lambda: [line for line in read_logs(stack).splitlines() if service in line], lambda lines: "Мой" in "".join(lines)
+        lambda: [line for line in read_logs(stack).splitlines() if service in line],
+        lambda lines: "Мой" in "".join(lines),
     )
     told = f"{[[span.attributes, span.events, span.status_message] for span in spans]}" + "".join(logs)
     assert [word for word in ("Мой ключ: ", "Ваш ключ ", " 🔑", "wrong token ", " here") if word not in told] == []

@@ -1,9 +1,8 @@
-"""Processes that make one call and exit are counted exactly, beside one that goes on; by the panels' own expressions."""
+"""Twenty processes that make one call each and end, beside one that lives on: the panels count each exactly."""
 
 import time
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -33,9 +32,7 @@ WINDOW_S: Final = 15
 
 
 @pytest.fixture(scope="module")
-def started_s(
-    stack: RealStack, answers: Answers, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[float]:
+def started_s(stack: RealStack, answers: Answers, tmp_path_factory: pytest.TempPathFactory) -> Iterator[float]:
     """When they began: all have run and ended, but for the long-lived one, which has made its 80 calls."""
     started_s = time.time()
     with ScriptedServer([Repeat(Answer("Hi", usage=USED))]) as server, sending(stack, SERVICE) as telemetry:
@@ -55,9 +52,9 @@ def started_s(
                 rlm.run("Hello")
         telemetry.flush()
         total = SHORT + LONG
-        assert eventually(
-            lambda: answers.counted(sc.OPERATIONS, SERVICE), lambda found: found == {(): total}
-        ) == {(): total}
+        assert eventually(lambda: answers.counted(sc.OPERATIONS, SERVICE), lambda found: found == {(): total}) == {
+            (): total
+        }
         yield started_s
 
 

@@ -61,4 +61,3 @@ def demonstrate(stack: RealStack, protocol: str) -> Demonstrated:
     return Demonstrated(
         service=service, counts=counts, spans=tuple(read_spans(encode_spans(copy.get_finished_spans())))
     )
-
