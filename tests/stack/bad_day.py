@@ -126,7 +126,7 @@ def meet(trouble: Trouble, callbacks: list[object]) -> None:
     """Make its calls, whatever becomes of them."""
     with ScriptedServer(trouble.script) as server:
         runner = scripted_rlm(
-            server, trouble.model, timeout_s=trouble.timeout_s, callbacks=callbacks, **trouble.options
+            server, trouble.model, timeout_s=trouble.timeout_s, **{**trouble.options, "callbacks": callbacks}
         )
         with closing(runner) as rlm:
             for _ in range(trouble.runs):
@@ -166,7 +166,7 @@ def spend_little_before(stack: RealStack) -> None:
     file.write_text("\n".join(["# TYPE rlm_client_cost counter", *lines, "# EOF\n"]), "utf-8")
     stack.stop("prometheus")
     try:
-        command = [stack.promtool, "tsdb", "create-blocks-from", "openmetrics", file]
+        command = [str(stack.promtool), "tsdb", "create-blocks-from", "openmetrics", str(file)]
         subprocess.run([*command, stack.folder / "prometheus" / "data"], check=True, capture_output=True)
     finally:
         stack.start("prometheus")

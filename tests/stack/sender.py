@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry.exporter.otlp.proto.common.metrics_encoder import encode_metrics
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader, NumberDataPoint
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -81,11 +81,12 @@ class Sender:
         data = self._reader.get_metrics_data()
         assert data is not None
         value = next(
-            point.value
+            int(point.value)
             for resource in data.resource_metrics
             for scope in resource.scope_metrics
             for metric in scope.metrics
             for point in metric.data.data_points
+            if isinstance(point, NumberDataPoint)
         )
         taken = self._post("metrics", encode_metrics(data).SerializeToString())
         if taken:

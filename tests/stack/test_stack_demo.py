@@ -180,8 +180,7 @@ def in_prometheus(answers: Answers, service: str, models: list[str]) -> dict[str
             "unpriced": unpriced.get(key, 0),
             **{kind: counts.get(key, 0) for kind, counts in tokens.items()},
         }
-        for model in models
-        if (key := (model,))
+        for model, key in ((model, (model,)) for model in models)
     }
 
 
