@@ -126,7 +126,7 @@ def meet(trouble: Trouble, callbacks: list[object]) -> None:
     """Make its calls, whatever becomes of them."""
     with ScriptedServer(trouble.script) as server:
         runner = scripted_rlm(
-            server, trouble.model, timeout_s=trouble.timeout_s, **{"callbacks": callbacks, **trouble.options}
+            server, trouble.model, timeout_s=trouble.timeout_s, callbacks=callbacks, **trouble.options
         )
         with closing(runner) as rlm:
             for _ in range(trouble.runs):
