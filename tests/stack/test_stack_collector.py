@@ -87,10 +87,10 @@ def test_the_monitor_tab_has_the_service(stack: RealStack, answers: Answers) -> 
         with pytest.raises(Exception, match="400"):
             rlm.run("Three")
         rlm.close()
-    calls = eventually(lambda: dict(asked("calls")), lambda found: any(found.values()))
+    calls = eventually(lambda: dict(asked("calls")), _any_above_zero)
     assert list(calls) == ["chat gpt-4o"]
     assert calls["chat gpt-4o"] > 0
-    assert list(eventually(lambda: asked("errors"), lambda found: any(found.values()))) == ["chat gpt-4o"]
+    assert list(eventually(lambda: asked("errors"), _any_above_zero)) == ["chat gpt-4o"]
     assert list(asked("latencies", quantile=0.95)) == ["chat gpt-4o"]
 
 
@@ -98,3 +98,7 @@ def read_logs(stack: RealStack) -> str:
     """All log records so far, readable."""
     lines = stack.collector_logs.read_text("utf-8").splitlines() if stack.collector_logs.exists() else []
     return "\n".join(json.dumps(json.loads(line), ensure_ascii=False) for line in lines)
+
+
+def _any_above_zero(found: dict[str, float]) -> bool:
+    return any(found.values())
