@@ -87,7 +87,7 @@ def test_the_monitor_tab_has_the_service(stack: RealStack, answers: Answers) -> 
         with pytest.raises(Exception, match="400"):
             rlm.run("Three")
         rlm.close()
-    calls = eventually(lambda: dict(asked("calls")), _any_above_zero)
+    calls = eventually(lambda: asked("calls"), _any_above_zero)
     assert list(calls) == ["chat gpt-4o"]
     assert calls["chat gpt-4o"] > 0
     assert list(eventually(lambda: asked("errors"), _any_above_zero)) == ["chat gpt-4o"]
