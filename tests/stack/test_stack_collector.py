@@ -1,6 +1,7 @@
 """What the collector adds: secrets are taken out once more, and spans are counted for Jaeger's Monitor tab."""
 
 import json
+from functools import partial
 from typing import Final
 
 import pytest
@@ -87,10 +88,11 @@ def test_the_monitor_tab_has_the_service(stack: RealStack, answers: Answers) -> 
         with pytest.raises(Exception, match="400"):
             rlm.run("Three")
         rlm.close()
-    calls = eventually(lambda: asked("calls"), _any_above_zero)
+    calls = eventually(partial(asked, "calls"), _any_above_zero)
     assert list(calls) == ["chat gpt-4o"]
     assert calls["chat gpt-4o"] > 0
-    assert list(eventually(lambda: asked("errors"), _any_above_zero)) == ["chat gpt-4o"]
+    errors = eventually(partial(asked, "errors"), _any_above_zero)
+    assert list(errors) == ["chat gpt-4o"]
     assert list(asked("latencies", quantile=0.95)) == ["chat gpt-4o"]
 
 

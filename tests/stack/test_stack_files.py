@@ -19,14 +19,14 @@ def test_the_shipped_files_are_one_copy() -> None:
 @pytest.mark.parametrize("chosen", [{}, {"XDG_STATE_HOME": "", "XDG_CACHE_HOME": "relative/folder"}])
 def test_the_users_own_folders_are_used(chosen: dict[str, str]) -> None:
     """A relative one does not count, says the specification."""
-    environ = {"HOME": "/home/алиса", **chosen}
-    assert files.state_folder(environ) == Path("/home/алиса/.local/state/rlm-otel/stack")
-    assert files.cache_folder(environ) == Path("/home/алиса/.cache/rlm-otel/binaries")
+    environ = {"HOME": "/data/алиса", **chosen}
+    assert files.state_folder(environ) == Path("/data/алиса/.local/state/rlm-otel/stack")
+    assert files.cache_folder(environ) == Path("/data/алиса/.cache/rlm-otel/binaries")
 
 
 def test_other_places_can_be_chosen() -> None:
     """As the XDG base directory specification has it."""
-    environ = {"HOME": "/home/a", "XDG_STATE_HOME": "/data/state", "XDG_CACHE_HOME": "/data/cache"}
+    environ = {"HOME": "/data/a", "XDG_STATE_HOME": "/data/state", "XDG_CACHE_HOME": "/data/cache"}
     assert files.state_folder(environ) == Path("/data/state/rlm-otel/stack")
     assert files.cache_folder(environ) == Path("/data/cache/rlm-otel/binaries")
 
