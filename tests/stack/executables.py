@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from shlex import quote
 from textwrap import dedent
 from typing import Final
 
@@ -33,6 +34,7 @@ http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
 def write_program(path: Path, source: str) -> Path:
     """A Python program that can be run by its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(f"#!{sys.executable}\n{dedent(source)}", "utf-8")
+    # By way of the shell, which a `#!` with a space in the interpreter's path is not: to Python the second line is text.
+    path.write_text(f"#!/bin/sh\n'''exec' {quote(sys.executable)} \"$0\" \"$@\"\n' '''\n{dedent(source)}", "utf-8")
     path.chmod(0o755)
     return path
