@@ -34,7 +34,7 @@ http.server.HTTPServer(("127.0.0.1", port), Health).serve_forever()
 def write_program(path: Path, source: str) -> Path:
     """A Python program that can be run by its path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # By way of the shell, which a `#!` with a space in the interpreter's path is not: to Python the second line is text.
+    # By way of the shell: a `#!` line takes no interpreter with a space in its path. To Python the exec line is text.
     path.write_text(f"#!/bin/sh\n'''exec' {quote(sys.executable)} \"$0\" \"$@\"\n' '''\n{dedent(source)}", "utf-8")
     path.chmod(0o755)
     return path
