@@ -103,7 +103,7 @@ def test_mock_is_a_callback_with_every_hook() -> None:
     mock = Mock()
     rig = Rig(mock)
     rig.call(None)
-    assert rig.emitter.listeners == ()
+    assert rig.emitter.listeners == []
     assert set(plan(mock).hooks) == set(HOOKS)
     assert mock.on_llm_start.call_args.args == ("Привет!",)
 

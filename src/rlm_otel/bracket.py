@@ -26,13 +26,32 @@ class Bracket:
     always begins.
     """
 
+    # What most operations never change costs them nothing here.
+    link: Link | None = None
+    result: Reply | ToolResult | RunResult | None = None
+    """Of a run: its latest reply."""
+    usage: Usage | None = None
+    reported_cost: float | None = None
+    so_far: Callable[[], tuple[Reply, Usage | None]] | None = None
+    """Of a stream that is being read: its reply until now."""
+    attempts: int = 0
+    first_chunk_s: float | None = None
+    first_token_s: float | None = None
+    first_visible_s: float | None = None
+    finished: Finished | None = None
+    """How it ended, once it has."""
+    _failure: Failure | None = None
+    _begun: bool = False
+    _wall_ns: int = 0
+    _start_ns: int = 0
+
     def __init__(
         self, emitter: Emitter, operation: Operation, *, parent: "Bracket | None" = None, agent: str | None = None
     ) -> None:
         self.emitter = emitter
         self.operation = operation
         self.parent = parent
-        is_run = isinstance(operation, Run)
+        self._is_run = is_run = isinstance(operation, Run)
         self.id = emitter.make_id()
         # A run does not refer to itself: that cycle would keep all its texts until the garbage collector comes.
         self._enclosing: Bracket | None = parent.run if parent and not is_run else None
@@ -47,41 +66,25 @@ class Bracket:
             conversation=above.conversation if above else None,
             labels=_inside(above.labels if above else (), current_labels.get()),
         )
-        self.link: Link | None = None
-        self.result: Reply | ToolResult | RunResult | None = None
-        self.usage: Usage | None = None
-        self.reported_cost: float | None = None
-        self.so_far: Callable[[], tuple[Reply, Usage | None]] | None = None
-        """Of a stream that is being read: its reply until now."""
-        self.attempts = 0
-        self.first_chunk_s: float | None = None
-        self.first_token_s: float | None = None
-        self.first_visible_s: float | None = None
         self.chunk_gaps_s: list[float] = []
-        self.finished: Finished | None = None
-        """How it ended, once it has."""
-        self._failure: Failure | None = None
         self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
         """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
         self._children: list[sums.Child] = []
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
-        self._begun = False
-        self._wall_ns = 0
-        self._start_ns = 0
 
     @property
     def run(self) -> "Bracket | None":
         """The enclosing run; a run's is itself."""
-        return self if isinstance(self.operation, Run) else self._enclosing
+        return self if self._is_run else self._enclosing
 
     # Start and end ------------------------------------------------------------
 
     def __enter__(self) -> Self:
-        if not isinstance(self.operation, Run):
+        if not self._is_run:
             self.emitter.check_stop()
         refused = self._call_start_hooks()
         self._wall_ns, self._start_ns = self.emitter.clock.wall_ns(), self.emitter.clock.monotonic_ns()
-        if refused is not None and not isinstance(self.operation, Run):
+        if refused is not None and not self._is_run:
             self._call_end_hooks(self._finished(refused, self._start_ns))  # hooks alone: it never began
             raise refused
         tracing = self.emitter.tracing
@@ -91,7 +94,8 @@ class Bracket:
         self._open.append(None)
         self._begun = True
         try:
-            self.emitter.tell(self._started())
+            if self.emitter.listeners:
+                self.emitter.tell(self._started())
             if refused is not None:
                 raise refused
         except BaseException as error:  # no `__exit__` comes after this
@@ -173,8 +177,10 @@ class Bracket:
             unpriced = finished.result.unpriced_calls if isinstance(finished.result, RunResult) else 0
             above._children.append(sums.Child(type(self.operation), finished.usage, finished.cost, unpriced))
         self.finished = finished
-        self.emitter.tell(finished)
-        self._call_end_hooks(finished)
+        try:
+            self.emitter.tell(finished)
+        finally:
+            self._call_end_hooks(finished)
 
     # Inside ------------------------------------------------------------
 
@@ -193,8 +199,9 @@ class Bracket:
         outcome, failure = sums.verdict(error, self._failure)
         usage, result = self.usage, self.result
         cost: Cost | Unpriced | None = None
-        if isinstance(self.operation, Run):
-            usage, cost, result = sums.total(self._children, result if isinstance(result, RunResult) else RunResult())
+        if self._is_run:
+            said = result if isinstance(result, Reply | RunResult) else RunResult()
+            usage, cost, result = sums.total(self._children, said)
         elif isinstance(self.operation, ModelCall) and (usage or outcome != "failed" or self.first_chunk_s is not None):
             # What was refused before anything was generated costs nothing, and is not counted as unpriced.
             reply = result if isinstance(result, Reply) else Reply()
@@ -223,9 +230,11 @@ class Bracket:
 
     def _scope(self) -> "Bracket | None":
         """What is current while a hook runs: the enclosing run, never the operation itself."""
-        return self.parent if isinstance(self.operation, Run) else self.run
+        return self.parent if self._is_run else self._enclosing
 
     def _call_start_hooks(self) -> BaseException | None:
+        if not self.emitter.has_hooks:
+            return None
         name = hooks.start_hook(self.operation)
         if not self.emitter.has(name):
             return None
@@ -236,6 +245,8 @@ class Bracket:
         return None
 
     def _call_end_hooks(self, finished: Finished) -> None:
+        if not self.emitter.has_hooks:
+            return
         name = hooks.end_hook(finished)
         stop: StopRun | None = None
         if self._is_for_on_error(finished) and self.emitter.has("on_error"):

@@ -25,9 +25,9 @@ from rlm_otel.tools import Tool
 Steps = Generator[Effect, Any, Result]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Task:
-    """What one run is to do."""
+    """What one run is to do; not frozen, which would cost each run a microsecond, and nobody else sees it."""
 
     model: str
     messages: list[dict[str, object]]
@@ -127,8 +127,7 @@ class Conversation:
                 _add_advice(error, client, task.model)
                 raise
             finally:
-                reply = call.result if isinstance(call.result, Reply) else Reply()
-                self._run.result = RunResult(text=reply.text, finish_reasons=reply.finish_reasons)
+                self._run.result = reply = call.result if isinstance(call.result, Reply) else Reply()
         return reply
 
     def _attempts(self, call: Bracket, client: Any, arguments: dict[str, Any]) -> Generator[Effect, Any, None]:

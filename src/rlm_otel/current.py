@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 class Current:
     """Sets our context variable and the tracing's for one piece of work."""
 
-    __slots__ = ("_bracket", "_managers", "_token")
+    __slots__ = ("_bracket", "_quiet", "_span", "_token")
+
+    _span: AbstractContextManager[object] | None
+    _quiet: AbstractContextManager[object] | None
 
     def __init__(self, bracket: "Bracket") -> None:
         self._bracket = bracket
@@ -22,20 +25,23 @@ class Current:
     def __enter__(self) -> None:
         bracket = self._bracket
         self._token = current_bracket.set(bracket)
-        self._managers: list[AbstractContextManager[object]] = []
+        self._span = self._quiet = None
         tracing = bracket.emitter.tracing
         if tracing is None or bracket.link is None:
             return
         with fence(type(tracing).__name__, "current"):
-            self._enter(tracing.current(bracket.link))
+            self._span = _entered(tracing.current(bracket.link))
             if isinstance(bracket.operation, ModelCall):
-                self._enter(tracing.suppressed())
+                self._quiet = _entered(tracing.suppressed())
 
     def __exit__(self, *_: object) -> None:
-        for manager in reversed(self._managers):
-            manager.__exit__(None, None, None)
+        if self._quiet is not None:
+            self._quiet.__exit__(None, None, None)
+        if self._span is not None:
+            self._span.__exit__(None, None, None)
         restore(self._token)
 
-    def _enter(self, manager: AbstractContextManager[object]) -> None:
-        manager.__enter__()
-        self._managers.append(manager)
+
+def _entered(manager: AbstractContextManager[object]) -> AbstractContextManager[object]:
+    manager.__enter__()
+    return manager

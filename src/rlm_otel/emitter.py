@@ -2,14 +2,15 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache, partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, lru_cache, partial
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, TypeGuard
 
 from rlm_otel.ambient import current_bracket, restore, running_hooks
 from rlm_otel.callbacks import hooks
 from rlm_otel.callbacks.fifo import AsyncHooks
-from rlm_otel.callbacks.plan import HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
+from rlm_otel.callbacks.plan import HOOK_NAMES, HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
 from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
 from rlm_otel.errors import StopRun
 from rlm_otel.events import Chunk, Event, Listener, Retrying, Tracing
@@ -19,6 +20,11 @@ from rlm_otel.prices import PriceList
 if TYPE_CHECKING:
     from rlm_otel.bracket import Bracket
 
+Hooked = Mapping[str, tuple[tuple[PlannedCallback, Hook], ...]]
+Told = tuple[Listener, str, bool]
+"""A listener, the name of its class, and whether its exceptions go on (`raise_error = True`)."""
+
+_NO_HOOKS: Final[Hooked] = MappingProxyType(dict.fromkeys(HOOKS, ()))
 _skipped_async: Final[set[tuple[str, str]]] = set()
 
 
@@ -41,26 +47,42 @@ class Emitter:
         self.clock = clock
         self.make_id = make_id
         self.async_hooks = async_hooks
-        self.listeners: tuple[Listener, ...] = tuple(c for c in listed if is_listener(c))
-        planned = [plan(c, must_have_hooks=not is_listener(c)) for c in listed]
-        self._hooked: dict[str, tuple[tuple[PlannedCallback, Hook], ...]] = dict.fromkeys(HOOKS, ())
-        for name in {name for p in planned for name in p.hooks}:
-            self._hooked[name] = tuple((p, p.hooks[name]) for p in planned if name in p.hooks)
-        self.tracing = next((c for c in self.listeners if is_tracing(c)), None)
-        self._chunk_listeners = tuple(c for c in self.listeners if getattr(c, "chunks", False) is True)
+        self.listeners: list[Told] = []
+        self._chunk_listeners: list[Told] = []
+        self.tracing: Tracing | None = None
+        self.chunk_times = False
+        planned: list[PlannedCallback] = []
+        for callback in listed:  # one loop, since each run comes here
+            if is_listener(callback):
+                self._listen(callback)
+                if not _only_listens(callback):
+                    planned.append(plan(callback, must_have_hooks=False))
+            else:
+                planned.append(plan(callback))
+        self._hooked = _hooked(planned)
+        self.has_hooks = bool(planned)
+        """Whether some callback may define some hook."""
         self.wants_tokens = bool(self._hooked["on_token"] or self._chunk_listeners)
-        self.chunk_times = any(getattr(c, "chunk_times", False) is True for c in self.listeners)
         self.prices = _prices(listed)
+
+    def _listen(self, listener: Listener) -> None:
+        told = listener, type(listener).__name__, getattr(listener, "raise_error", False) is True
+        self.listeners.append(told)
+        if getattr(listener, "chunks", False) is True:
+            self._chunk_listeners.append(told)
+        if getattr(listener, "chunk_times", False) is True:
+            self.chunk_times = True
+        if self.tracing is None and is_tracing(listener):
+            self.tracing = listener
 
     def has(self, hook: str) -> bool:
         """Whether some callback defines this hook."""
         return bool(self._hooked[hook])
 
     def tell(self, event: Event) -> None:
-        """Gives an event to every listener."""
-        for listener in self.listeners:
-            with fence(type(listener).__name__, "on_event"):
-                listener.on_event(event)
+        """Gives an event to every listener, then raises the first `StopRun`, or exception of a strict one."""
+        if self.listeners:
+            _tell(self.listeners, event)
 
     def call(self, hook: str, payload: Payload, scope: "Bracket | None") -> None:
         """Calls one hook of every callback, in order, with `scope` as the current operation.
@@ -84,9 +106,8 @@ class Emitter:
 
     def token(self, chunk: Chunk, scope: "Bracket | None") -> None:
         """Gives a piece of the answer to whoever wants tokens."""
-        for listener in self._chunk_listeners:
-            with fence(type(listener).__name__, "on_event"):
-                listener.on_event(chunk)
+        if self._chunk_listeners:
+            _tell(self._chunk_listeners, chunk)
         if self._hooked["on_token"]:
             self.call("on_token", hooks.token_payload(chunk, chunk.text), scope)
 
@@ -172,6 +193,40 @@ def is_tracing(listener: object) -> TypeGuard[Tracing]:
     return hasattr(listener, "begin") and hasattr(listener, "current") and hasattr(listener, "suppressed")
 
 
+@lru_cache(maxsize=256)
+def _class_only_listens(kind: type) -> bool:
+    """Whether a class has `on_event` and none of the hooks, so that there is nothing to plan for its objects."""
+    if issubclass(kind, type) or hasattr(kind, "__getattr__") or kind.__getattribute__ is not object.__getattribute__:
+        return False
+    return callable(getattr(kind, "on_event", None)) and not any(hasattr(kind, name) for name in HOOK_NAMES)
+
+
+def _only_listens(callback: object) -> bool:
+    kind: type = type(callback)
+    return _class_only_listens(kind) and HOOK_NAMES.isdisjoint(getattr(callback, "__dict__", ()))
+
+
+def _hooked(planned: Sequence[PlannedCallback]) -> Hooked:
+    if not planned:
+        return _NO_HOOKS
+    hooked = dict(_NO_HOOKS)
+    for name in {name for p in planned for name in p.hooks}:
+        hooked[name] = tuple((p, p.hooks[name]) for p in planned if name in p.hooks)
+    return hooked
+
+
+def _tell(listeners: Iterable[Told], event: Event) -> None:
+    first: Exception | None = None
+    for listener, name, strict in listeners:
+        try:
+            with fence(name, "on_event", strict=strict):
+                listener.on_event(event)
+        except Exception as error:  # noqa: BLE001 - raised once all know
+            first = first or error
+    if first is not None:
+        raise first
+
+
 class _Within:
     """One hook dispatch: its context knows the enclosing operation and which callback is running."""
 
@@ -201,8 +256,11 @@ async def _awaited(scope: "Bracket | None", call: Callable[[], object]) -> objec
 
 def _prices(callbacks: tuple[object, ...]) -> PriceList:
     """The price list of the first callback that has one, so that all agree; else the public one."""
-    own = (getattr(callback, "prices", None) for callback in callbacks)
-    return next((prices for prices in own if isinstance(prices, PriceList)), None) or _public_prices()
+    for callback in callbacks:
+        prices = getattr(callback, "prices", None)
+        if isinstance(prices, PriceList):
+            return prices
+    return _public_prices()
 
 
 @cache

@@ -5,7 +5,7 @@ from typing import Final, assert_never
 from rlm_otel import semconv as sc
 from rlm_otel.content import Policy, encodable, identifier
 from rlm_otel.events import Finished, ModelCall, Retrying, Run, ToolCall
-from rlm_otel.outcome import Cost, Failure, RateLimit, Reply, RunResult, Unpriced, Usage
+from rlm_otel.outcome import Cost, Failure, Reply, RunResult, Unpriced, Usage
 from rlm_otel.values import Attributes, Known, double, present
 
 _INPUT_BY: Final = {"text": sc.USAGE_TEXT_INPUT, "image": sc.USAGE_IMAGE_INPUT, "audio": sc.USAGE_AUDIO_INPUT}
@@ -28,16 +28,17 @@ def _end(finished: Finished) -> Known:
         known[sc.ERROR_TYPE] = failure.type
     match operation:
         case Run():
-            known |= _run_end(finished)
+            known.update(_run_end(finished))
         case ModelCall():
             if failure is not None:
-                known |= _failure(failure)
-            known |= _model_call_end(operation, finished)
+                known.update(_failure(failure))
+            _add_model_call_end(known, operation, finished)
         case ToolCall():
             return known
         case _:
             assert_never(operation)
-    return known | _cost(finished.cost)
+    known.update(_cost(finished.cost))
+    return known
 
 
 def _run_end(finished: Finished) -> Known:
@@ -54,15 +55,17 @@ def _run_end(finished: Finished) -> Known:
     return known
 
 
-def _model_call_end(call: ModelCall, finished: Finished) -> Known:
+def _add_model_call_end(known: Known, call: ModelCall, finished: Finished) -> None:
     reply = finished.result if isinstance(finished.result, Reply) else None
     inference = call.name in sc.INFERENCE
-    known: Known = {}
     if reply is not None:
         known[sc.RESPONSE_MODEL] = reply.model
         if (request_id := identifier(reply.request_id)) is not None:
             known[sc.RLM_REQUEST_ID] = request_id
-        known |= _rate_limits(reply.rate_limits)
+        for limit in reply.rate_limits:
+            remaining, allowed = _RATE_LIMITS[limit.kind]
+            known[remaining] = limit.remaining
+            known[allowed] = limit.limit
     if reply is not None and inference:
         known[sc.RESPONSE_ID] = reply.id
         known[sc.RESPONSE_FINISH_REASONS] = _finish_reasons(reply.finish_reasons, finished.failure)
@@ -70,11 +73,11 @@ def _model_call_end(call: ModelCall, finished: Finished) -> Known:
             known[sc.OPENAI_RESPONSE_SERVICE_TIER] = reply.service_tier
             known[sc.OPENAI_SYSTEM_FINGERPRINT] = reply.system_fingerprint
     if finished.usage is not None:
-        known |= _usage(finished.usage) if inference else {sc.USAGE_INPUT: finished.usage.input_tokens}
+        known.update(_usage(finished.usage) if inference else {sc.USAGE_INPUT: finished.usage.input_tokens})
     if call.stream and inference:
-        known |= _stream_times(finished)
-    known[sc.RLM_RETRY_COUNT] = finished.attempts - 1 if finished.attempts > 1 else None
-    return known
+        known.update(_stream_times(finished))
+    if finished.attempts > 1:
+        known[sc.RLM_RETRY_COUNT] = finished.attempts - 1
 
 
 def _finish_reasons(reasons: tuple[str | None, ...], failure: Failure | None) -> tuple[str, ...] | None:
@@ -85,13 +88,13 @@ def _finish_reasons(reasons: tuple[str | None, ...], failure: Failure | None) ->
 
 
 def _usage(usage: Usage) -> Known:
-    known: Known = {
-        sc.USAGE_INPUT: usage.input_tokens,
-        sc.USAGE_OUTPUT: usage.output_tokens,
-        sc.USAGE_CACHE_READ: usage.cache_read_tokens or None,
-        sc.USAGE_CACHE_WRITE: usage.cache_write_tokens or None,
-        sc.USAGE_REASONING: usage.reasoning_tokens or None,
-    }
+    known: Known = {sc.USAGE_INPUT: usage.input_tokens, sc.USAGE_OUTPUT: usage.output_tokens}
+    if usage.cache_read_tokens:
+        known[sc.USAGE_CACHE_READ] = usage.cache_read_tokens
+    if usage.cache_write_tokens:
+        known[sc.USAGE_CACHE_WRITE] = usage.cache_write_tokens
+    if usage.reasoning_tokens:
+        known[sc.USAGE_REASONING] = usage.reasoning_tokens
     for names, split in ((_INPUT_BY, usage.input_by), (_OUTPUT_BY, usage.output_by)):
         for modality, tokens in split:
             if modality in names:
@@ -109,15 +112,6 @@ def _stream_times(finished: Finished) -> Known:
     if finished.outcome == "completed" and tokens is not None and finished.first_token_s is not None:
         seconds = finished.elapsed_s - finished.first_token_s
         known[sc.RLM_TOKENS_PER_SECOND] = (tokens - 1) / seconds if tokens > 1 and seconds > 0 else None
-    return known
-
-
-def _rate_limits(limits: tuple[RateLimit, ...]) -> Known:
-    known: Known = {}
-    for limit in limits:
-        remaining, allowed = _RATE_LIMITS[limit.kind]
-        known[remaining] = limit.remaining
-        known[allowed] = limit.limit
     return known
 
 

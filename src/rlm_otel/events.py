@@ -198,7 +198,7 @@ class Listener(Protocol):
     """Gets every event, after the clock was read and never on the way of the work."""
 
     def on_event(self, event: Event, /) -> None:
-        """Takes note of an event; raises nothing."""
+        """Takes note of an event. What it raises is logged and ignored, but for `StopRun`, which stops the run."""
 
 
 @runtime_checkable

@@ -20,7 +20,7 @@ from rlm_otel.measuring import (
 from rlm_otel.messages import Message, Text
 from rlm_otel.outcome import Reply, RunResult, ToolResult
 from rlm_otel.shapes import tools_json, value_json
-from rlm_otel.values import Attributes, Known, Value, double, present
+from rlm_otel.values import Attributes, Known, Value, present
 from rlm_otel.written import Written
 
 __all__ = [
@@ -111,12 +111,13 @@ def _model_call(call: ModelCall, origin: Origin) -> Known:
     }
     if call.name not in sc.INFERENCE:
         return known
-    known |= {
-        sc.CONVERSATION_ID: origin.conversation,
-        sc.REQUEST_STREAM: call.stream or None,
-        sc.REQUEST_REASONING_LEVEL: call.request.reasoning_level,
-        **_request(call.request),
-    }
+    if origin.conversation is not None:
+        known[sc.CONVERSATION_ID] = origin.conversation
+    if call.stream:
+        known[sc.REQUEST_STREAM] = True
+    if call.request.reasoning_level is not None:
+        known[sc.REQUEST_REASONING_LEVEL] = call.request.reasoning_level
+    known.update(_request(call.request))
     if call.provider == sc.PROVIDER_OPENAI:
         tier = call.request.service_tier
         known[sc.OPENAI_API_TYPE] = "chat_completions" if call.name == "chat" else None
@@ -125,17 +126,27 @@ def _model_call(call: ModelCall, origin: Origin) -> Known:
 
 
 def _request(request: Request) -> Known:
-    return {
-        sc.REQUEST_TEMPERATURE: double(request.temperature),
-        sc.REQUEST_TOP_P: double(request.top_p),
-        sc.REQUEST_MAX_TOKENS: request.max_tokens,
-        sc.REQUEST_FREQUENCY_PENALTY: double(request.frequency_penalty),
-        sc.REQUEST_PRESENCE_PENALTY: double(request.presence_penalty),
-        sc.REQUEST_STOP_SEQUENCES: request.stop or None,
-        sc.REQUEST_SEED: request.seed,
-        sc.REQUEST_CHOICE_COUNT: request.choices if request.choices != 1 else None,
-        sc.OUTPUT_TYPE: request.output_type,
-    }
+    known: Known = {}
+    # Not all at once: a caller sends two or three of them, and what is None costs several steps behind this.
+    if request.temperature is not None:
+        known[sc.REQUEST_TEMPERATURE] = float(request.temperature)
+    if request.top_p is not None:
+        known[sc.REQUEST_TOP_P] = float(request.top_p)
+    if request.max_tokens is not None:
+        known[sc.REQUEST_MAX_TOKENS] = request.max_tokens
+    if request.frequency_penalty is not None:
+        known[sc.REQUEST_FREQUENCY_PENALTY] = float(request.frequency_penalty)
+    if request.presence_penalty is not None:
+        known[sc.REQUEST_PRESENCE_PENALTY] = float(request.presence_penalty)
+    if request.stop:
+        known[sc.REQUEST_STOP_SEQUENCES] = request.stop
+    if request.seed is not None:
+        known[sc.REQUEST_SEED] = request.seed
+    if request.choices != 1:
+        known[sc.REQUEST_CHOICE_COUNT] = request.choices
+    if request.output_type is not None:
+        known[sc.OUTPUT_TYPE] = request.output_type
+    return known
 
 
 def _tool_call(tool: ToolCall, origin: Origin) -> Known:

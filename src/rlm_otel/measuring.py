@@ -21,6 +21,23 @@ class Measurement(NamedTuple):
     attributes: Attributes
 
 
+class _Shared(Attributes):
+    """Attributes that many measurements carry, and the same with one more: each is made once."""
+
+    __slots__ = ("_more",)
+
+    def __init__(self, attributes: Attributes) -> None:
+        super().__init__(attributes)
+        self._more: dict[tuple[str, str], Attributes] = {}
+
+    def plus(self, name: str, value: str) -> Attributes:
+        """With one of few values, such as an outcome, which do not come from a server."""
+        more = self._more.get((name, value))
+        if more is None:
+            more = self._more[name, value] = {**self, name: value}
+        return more
+
+
 # Who is measured ---------------------------------------------------------------------------------------------------
 
 
@@ -30,7 +47,7 @@ def identity(operation: Operation, origin: Origin, reply: Reply | None = None) -
         case Run():
             return dict(_run_identity(origin.agent, operation.model))
         case ModelCall():
-            return {**_own(operation, reply), **_server(operation.server_address, operation.server_port)}
+            return dict(_served(operation, reply))
         case ToolCall():
             return dict(_tool_identity(operation.name, operation.type, origin.agent))
         case _:
@@ -40,26 +57,38 @@ def identity(operation: Operation, origin: Origin, reply: Reply | None = None) -
 def start_identity(started: Started, declared: DeclaredLabels) -> Attributes:
     """What `rlm.client.active` and `oldest_active` carry: the same when a call begins and when it has ended."""
     call = started.operation
-    own = _own(call, None) if isinstance(call, ModelCall) else {}
+    own: Attributes = _own(call, None) if isinstance(call, ModelCall) else {}
     return {**own, **_labels(started.origin, declared)}
 
 
-# A service has a handful of models, tools and agents: the dictionaries are made once, and copied where they go on.
+# A service has a handful of models, tools and agents: the dictionaries are made once.
 @lru_cache(maxsize=1024)
-def _call_identity(name: str, provider: str, model: str, answered: str | None) -> Attributes:
-    return present(
-        (
-            (sc.OPERATION_NAME, name),
-            (sc.PROVIDER_NAME, provider),
-            (sc.REQUEST_MODEL, model or None),
-            (sc.RESPONSE_MODEL, answered),
-        )
+def _call_identity(name: str, provider: str, model: str, answered: str | None) -> _Shared:
+    pairs = (
+        (sc.OPERATION_NAME, name),
+        (sc.PROVIDER_NAME, provider),
+        (sc.REQUEST_MODEL, model or None),
+        (sc.RESPONSE_MODEL, answered),
     )
+    return _Shared(present(pairs))
 
 
 @lru_cache(maxsize=1024)
-def _server(address: str | None, port: int | None) -> Attributes:
-    return present(((sc.SERVER_ADDRESS, address), (sc.SERVER_PORT, port if address is not None else None)))
+def _served_identity(
+    name: str,
+    provider: str,
+    model: str,
+    answered: str | None,
+    address: str | None,
+    port: int | None,
+    tier: str | None,
+) -> _Shared:
+    more = (
+        (sc.SERVER_ADDRESS, address),
+        (sc.SERVER_PORT, port if address is not None else None),
+        (sc.OPENAI_RESPONSE_SERVICE_TIER, tier),
+    )
+    return _Shared({**_call_identity(name, provider, model, answered), **present(more)})
 
 
 @lru_cache(maxsize=1024)
@@ -72,8 +101,13 @@ def _tool_identity(name: str, kind: str, agent: str | None) -> Attributes:
     return present(((sc.TOOL_NAME, name), (sc.TOOL_TYPE, kind), (sc.AGENT_NAME, agent)))
 
 
-def _own(call: ModelCall, reply: Reply | None) -> Attributes:
+def _own(call: ModelCall, reply: Reply | None) -> _Shared:
     return _call_identity(call.name, call.provider, call.model, reply.model if reply is not None else None)
+
+
+def _served(call: ModelCall, reply: Reply | None, tier: str | None = None) -> _Shared:
+    answered = reply.model if reply is not None else None
+    return _served_identity(call.name, call.provider, call.model, answered, call.server_address, call.server_port, tier)
 
 
 def _labels(origin: Origin, declared: DeclaredLabels) -> Attributes:
@@ -102,7 +136,7 @@ def measurements(finished: Finished, declared: DeclaredLabels, retried: int = 0)
         case ModelCall():
             own = _own(operation, finished.result if isinstance(finished.result, Reply) else None)
             if labels := _labels(finished.origin, declared):
-                own = {**own, **labels}
+                own = _Shared({**own, **labels})
             return [*_model_call(operation, finished), *_own_model_call(operation, finished, own, retried)]
         case ToolCall():
             who = identity(operation, finished.origin)
@@ -125,22 +159,23 @@ def _with_error(attributes: Attributes, finished: Finished) -> Attributes:
 
 
 def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Measurement]:
-    who = identity(run, finished.origin)
-    agent = dict(_run_identity(finished.origin.agent, None))
+    who, agent = _run_identity(finished.origin.agent, run.model), _run_identity(finished.origin.agent, None)
     yield Measurement(sc.AGENT_DURATION, finished.elapsed_s, _with_error(who, finished))
     if isinstance(finished.result, RunResult):
         yield Measurement(sc.AGENT_INFERENCE_CALLS, finished.result.inference_calls, agent)
         yield Measurement(sc.AGENT_TOOL_CALLS, finished.result.tool_calls, agent)
-    yield Measurement(sc.RUN_DEPTH, finished.origin.depth, {**who, **_labels(finished.origin, declared)})
+    if labels := _labels(finished.origin, declared):
+        who = {**who, **labels}
+    yield Measurement(sc.RUN_DEPTH, finished.origin.depth, who)
 
 
 def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
     reply = finished.result if isinstance(finished.result, Reply) else None
-    who = identity(call, finished.origin, reply)
+    who = _served(call, reply)
     # `openai.response.system_fingerprint` stays away: it changes with each deployment of the vendor.
     counted = who
     if call.provider == sc.PROVIDER_OPENAI and reply is not None and reply.service_tier is not None:
-        counted = {**who, sc.OPENAI_RESPONSE_SERVICE_TIER: reply.service_tier}
+        counted = _served(call, reply, reply.service_tier)
     if call.name not in sc.INFERENCE:
         yield Measurement(sc.OPERATION_DURATION, finished.elapsed_s, _with_error(counted, finished))
         return
@@ -154,30 +189,30 @@ def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
         yield from _tokens(finished.usage, counted)
 
 
-def _tokens(usage: Usage, who: Attributes) -> Iterator[Measurement]:
-    yield from _by_modality(sc.INPUT_TOKENS, usage.input_tokens, usage.input_by, who)
-    yield from _by_modality(sc.OUTPUT_TOKENS, usage.output_tokens, usage.output_by, who)
-    for instrument, part in (
-        (sc.CACHE_READ_TOKENS, usage.cache_read_tokens),
-        (sc.CACHE_WRITE_TOKENS, usage.cache_write_tokens),
-        (sc.REASONING_TOKENS, usage.reasoning_tokens),
+def _tokens(usage: Usage, who: _Shared) -> Iterator[Measurement]:
+    unsplit = who.plus(sc.TOKEN_MODALITY, sc.UNKNOWN_MODALITY)
+    for instrument, total, split in (
+        (sc.INPUT_TOKENS, usage.input_tokens, usage.input_by),
+        (sc.OUTPUT_TOKENS, usage.output_tokens, usage.output_by),
+        (sc.CACHE_READ_TOKENS, usage.cache_read_tokens or None, ()),
+        (sc.CACHE_WRITE_TOKENS, usage.cache_write_tokens or None, ()),
+        (sc.REASONING_TOKENS, usage.reasoning_tokens or None, ()),
     ):
-        if part:
-            yield from _by_modality(instrument, part, (), who)
+        if total is None or total < 0:
+            continue
+        if split:
+            yield from _by_modality(instrument, total, split, who)
+        else:
+            yield Measurement(instrument, total, unsplit)
     for instrument, total in ((sc.CALL_INPUT_TOKENS, usage.input_tokens), (sc.CALL_OUTPUT_TOKENS, usage.output_tokens)):
         if total is not None and total >= 0:
             yield Measurement(instrument, total, who)
 
 
 def _by_modality(
-    instrument: str, total: int | None, split: tuple[tuple[str, int], ...], who: Attributes
+    instrument: str, total: int, split: tuple[tuple[str, int], ...], who: _Shared
 ) -> Iterator[Measurement]:
-    """One add a modality, the rest as `unknown`, so that the sum is the total; nothing where the total is unknown."""
-    if total is None or total < 0:
-        return
-    if not split:
-        yield Measurement(instrument, total, {**who, sc.TOKEN_MODALITY: sc.UNKNOWN_MODALITY})
-        return
+    """One add a modality, the rest as `unknown`, so that the sum is the total."""
     known = {name: count for name, count in split if name in sc.MODALITIES and count > 0}
     if sum(known.values()) > total:  # a split that does not add up says nothing
         known = {}
@@ -185,26 +220,26 @@ def _by_modality(
     if rest or not known:
         known[sc.UNKNOWN_MODALITY] = rest
     for modality, count in known.items():
-        yield Measurement(instrument, count, {**who, sc.TOKEN_MODALITY: modality})
+        yield Measurement(instrument, count, who.plus(sc.TOKEN_MODALITY, modality))
 
 
-def _own_model_call(call: ModelCall, finished: Finished, own: Attributes, retried: int) -> Iterator[Measurement]:
-    yield Measurement(sc.OPERATIONS, 1, {**own, sc.RLM_OUTCOME: finished.outcome})
+def _own_model_call(call: ModelCall, finished: Finished, own: _Shared, retried: int) -> Iterator[Measurement]:
+    yield Measurement(sc.OPERATIONS, 1, own.plus(sc.RLM_OUTCOME, finished.outcome))
     if finished.attempts > retried:  # else the last one is already counted as retried
         yield Measurement(sc.ATTEMPTS, 1, _with_error(own, finished))
     if call.stream and finished.first_token_s is not None:
         yield Measurement(sc.FIRST_TOKEN, finished.first_token_s, own)
     match finished.cost:
         case Cost(usd, source) if usd >= 0:
-            yield Measurement(sc.COST, float(usd), {**own, sc.RLM_COST_SOURCE: source})
+            yield Measurement(sc.COST, float(usd), own.plus(sc.RLM_COST_SOURCE, source))
         case Unpriced(reason):
-            yield Measurement(sc.UNPRICED, 1, {**own, sc.RLM_REASON: reason})
+            yield Measurement(sc.UNPRICED, 1, own.plus(sc.RLM_REASON, reason))
     for limit in finished.result.rate_limits if isinstance(finished.result, Reply) else ():
         yield from _rate_limit(limit, own)
 
 
-def _rate_limit(limit: RateLimit, own: Attributes) -> Iterator[Measurement]:
-    attributes: Attributes = {**own, sc.RLM_RATELIMIT_KIND: limit.kind}
+def _rate_limit(limit: RateLimit, own: _Shared) -> Iterator[Measurement]:
+    attributes = own.plus(sc.RLM_RATELIMIT_KIND, limit.kind)
     if limit.remaining is not None:
         yield Measurement(sc.RATELIMIT_REMAINING, limit.remaining, attributes)
     if limit.limit is not None:

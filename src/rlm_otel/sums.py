@@ -43,8 +43,11 @@ def price(
     return prices.cost(call.provider, reply.model or call.model, usage, reply.service_tier, requested=call.model)
 
 
-def total(children: Sequence[Child], result: RunResult) -> tuple[Usage | None, Cost | None, RunResult]:
-    """A run's usage and cost, those of its sub-runs included, and its result with its own calls counted."""
+def total(children: Sequence[Child], result: Reply | RunResult) -> tuple[Usage | None, Cost | None, RunResult]:
+    """A run's usage and cost, those of its sub-runs included, and what it came to, with its own calls counted.
+
+    `result`: the latest reply, or what the producer says that the run came to.
+    """
     usage: Usage | None = None
     costs: list[Cost] = []
     model_calls = tool_calls = unpriced = 0

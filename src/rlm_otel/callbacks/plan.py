@@ -42,6 +42,9 @@ EXTRAS: Final[dict[str, tuple[str, ...]]] = {
 """What they carry besides, hook by hook."""
 
 _OTHER_HOOK_NAMES: Final = {"on_token": "on_llm_new_token", "on_error": "on_llm_error"}
+HOOK_NAMES: Final = frozenset((*HOOKS, *_OTHER_HOOK_NAMES.values()))
+"""All names under which a hook is looked for."""
+
 _OTHER_PARAMETERS: Final = {
     "output": "tool_output",
     "result": "tool_output",

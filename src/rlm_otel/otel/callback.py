@@ -15,7 +15,6 @@ from opentelemetry.trace import TracerProvider
 
 from rlm_otel.content import Policy, Redactor, mode_from
 from rlm_otel.events import Event, Finished, Link, Retrying, Started
-from rlm_otel.fence import fence
 from rlm_otel.measuring import DeclaredLabels
 from rlm_otel.otel.arguments import check_choices, check_telemetry, checked_labels
 from rlm_otel.otel.context import without_inner_inference
@@ -25,7 +24,6 @@ from rlm_otel.otel.recorder import Recorder
 from rlm_otel.prices import Price, PriceList
 from rlm_otel.telemetry import Telemetry, choose, renew_lock
 
-_OWNER: Final = "OTelCallback"
 _DEFAULT_TIMEOUT_S: Final = 5.0
 
 _creating = threading.RLock()
@@ -102,10 +100,8 @@ class OTelCallback:
 
     def begin(self, started: Started, /) -> Link | None:
         """Makes the operation's span, in the caller's thread; None where nothing is to be recorded."""
-        with fence(_OWNER, "begin"):
-            operation = self._open(started)
-            return operation.link if operation is not None else None
-        return None
+        operation = self._open(started)
+        return operation.link if operation is not None else None
 
     def current(self, link: Link, /) -> AbstractContextManager[None]:
         """Makes a span of the application's own provider current for the block; a private one never is."""

@@ -44,7 +44,7 @@ class Observer:
 
     def see(self, series: Series, link: Link | None) -> None:
         """Notes that a call of this series began, however short it will be."""
-        if series in self._seen or len(self._seen) < _SERIES_LIMIT:
+        if len(self._seen) < _SERIES_LIMIT or series in self._seen:
             self._seen[series] = link
 
     def active(self, _options: CallbackOptions) -> Iterable[Observation]:

@@ -1,5 +1,6 @@
 """Between the SDK's span contexts and the links of our events."""
 
+from opentelemetry.context import Context
 from opentelemetry.trace import (
     NonRecordingSpan,
     Span,
@@ -7,16 +8,19 @@ from opentelemetry.trace import (
     TraceFlags,
     format_span_id,
     format_trace_id,
+    get_current_span,
 )
 
 from rlm_otel.events import Link
 
 
-def link_of(span: Span, parent: Span) -> Link | None:
-    """The ids of a span; None where the tracer made none of its own (a no-op one hands the parent's on)."""
+def link_of(span: Span, context: Context) -> Link | None:
+    """The ids of a span that was begun in a context; None where the tracer made none (a no-op one gives the parent)."""
     own = span.get_span_context()
-    if not own.is_valid or own.span_id == parent.get_span_context().span_id:
-        return None
+    if not span.is_recording():
+        parent = get_current_span(context).get_span_context()
+        if not own.is_valid or own.span_id == parent.span_id:
+            return None
     return Link(format_trace_id(own.trace_id), format_span_id(own.span_id), own.trace_flags.sampled)
 
 

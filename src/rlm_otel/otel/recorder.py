@@ -87,9 +87,11 @@ class Recorder:
         if operation is None:
             return
         end_ns = operation.started.time_ns + round(finished.elapsed_s * 1e9)
-        with fence(_OWNER, "describe"):
-            self._describe(operation, finished, end_ns)
-        _end(operation, end_ns)
+        with fence(_OWNER, "end"):  # users' redactors and span processors run in here, and the SDK lets them raise
+            try:
+                self._describe(operation, finished, end_ns)
+            finally:
+                _end(operation, end_ns)
         self._metrics.record(measuring.measurements(finished, self._labels, operation.retried), operation.context)
 
     def current(self, link: Link) -> AbstractContextManager[None]:
@@ -140,7 +142,7 @@ class Recorder:
         if self._policy.captures and span.is_recording():
             with fence(_OWNER, "describe"):
                 span.set_attributes(mapping.start_content(started, self._policy, written))
-        link = link_of(span, parent=trace.get_current_span(context))
+        link = link_of(span, context)
         series = self._series(started, link) if isinstance(started.operation, ModelCall) else None
         inside = trace.set_span_in_context(span, context)
         return Open(started, span, link, inside, otel_context.get_current(), attributes, written, series)
@@ -196,16 +198,18 @@ class Recorder:
     def _abandon(self, operation: Open) -> None:
         """Ends the span of an operation whose end will not be seen, with what is known of it."""
         end_ns = max(SYSTEM_CLOCK.wall_ns(), operation.started.time_ns)
-        if operation.span.is_recording():
+        recording = operation.span.is_recording()
+        if recording:
             operation.span.set_attribute(sc.RLM_OUTCOME, "abandoned")
-            if operation.started.peek is not None:
-                with fence(_OWNER, "describe"):
+        with fence(_OWNER, "end"):
+            try:
+                if recording and operation.started.peek is not None:
                     self._describe(operation, operation.started.peek(), end_ns)
-        _end(operation, end_ns)
+            finally:
+                _end(operation, end_ns)
 
 
 def _end(operation: Open, end_ns: int) -> None:
-    """Ends the span, unless the user has; users' span processors run in here, and the SDK lets them raise."""
+    """Ends the span, unless the user has."""
     if operation.span.is_recording():
-        with fence(_OWNER, "end"):
-            operation.span.end(end_ns)
+        operation.span.end(end_ns)

@@ -1,6 +1,6 @@
 """Replies and what they say about themselves: answer, usage, the vendor's own price and rate limits."""
 
-from typing import Final
+from typing import Final, Literal
 
 from rlm_otel.outcome import RateLimit, Reply, Usage
 from rlm_otel.reader.fields import count, extras, items, number, read, text
@@ -9,12 +9,19 @@ from rlm_otel.reader.request import read_message
 _NOTHING: Final = Usage()
 _DIGITS: Final = 20  # more are no count, and `int` refuses thousands
 _REQUEST_ID: Final = "x-request-id"
-_LIMITS: Final = {
-    (what, kind): (f"x-ratelimit-{what}-{kind}", f"anthropic-ratelimit-{kind}-{what}")
-    for what in ("remaining", "limit")
-    for kind in ("requests", "tokens")
+_Kind = Literal["request", "token"]
+_KINDS: Final[tuple[_Kind, ...]] = ("request", "token")
+
+
+def _names(what: str, kind: str) -> tuple[str, str]:
+    """OpenAI's header and Anthropic's."""
+    return f"x-ratelimit-{what}-{kind}s", f"anthropic-ratelimit-{kind}s-{what}"
+
+
+_LIMITS: Final = tuple((kind, _names("remaining", kind), _names("limit", kind)) for kind in _KINDS)
+_READ: Final = {
+    name.encode(): name for name in (_REQUEST_ID, *(name for _, *pairs in _LIMITS for pair in pairs for name in pair))
 }
-_READ: Final = {name.encode(): name for name in (_REQUEST_ID, *(name for pair in _LIMITS.values() for name in pair))}
 
 
 def read_reply(response: object, headers: object = None) -> tuple[Reply, Usage | None]:
@@ -58,7 +65,7 @@ def read_usage(usage: object) -> Usage | None:
         input_by=_by_modality(prompt),
         output_by=_by_modality(completion),
     )
-    return None if found == _NOTHING else found
+    return None if found.input_tokens is None and found == _NOTHING else found
 
 
 def _cached(usage: object, details: object) -> int | None:
@@ -92,17 +99,20 @@ def read_rate_limits(headers: object) -> tuple[RateLimit, ...]:
     """The headroom that OpenAI's and Anthropic's headers tell, for requests and tokens."""
     if headers is None:
         return ()
-    limits = (
-        RateLimit("request", _limit(headers, "remaining", "requests"), _limit(headers, "limit", "requests")),
-        RateLimit("token", _limit(headers, "remaining", "tokens"), _limit(headers, "limit", "tokens")),
-    )
-    return tuple(limit for limit in limits if limit.remaining is not None or limit.limit is not None)
+    limits: list[RateLimit] = []
+    for kind, remaining_names, limit_names in _LIMITS:
+        remaining, limit = _limit(headers, remaining_names), _limit(headers, limit_names)
+        if remaining is not None or limit is not None:
+            limits.append(RateLimit(kind, remaining, limit))
+    return tuple(limits)
 
 
-def _limit(headers: object, what: str, kind: str) -> int | None:
-    usual, anthropic = _LIMITS[what, kind]
-    found = header(headers, usual) or header(headers, anthropic)
-    return count(int(found[:_DIGITS])) if found and found.isascii() and found.isdigit() else None
+def _limit(headers: object, names: tuple[str, ...]) -> int | None:
+    for name in names:
+        found = text(headers.get(name)) if type(headers) is dict else header(headers, name)
+        if found:
+            return count(int(found[:_DIGITS])) if found.isascii() and found.isdigit() else None
+    return None
 
 
 def known_headers(headers: object) -> object:
