@@ -11,11 +11,12 @@ from urllib.request import urlopen
 from grafana.build.expressions import Expression
 from rlm_otel.received import ReceivedSpan
 from rlm_otel.views import promql
-from rlm_otel.views.backend import Backend
+from rlm_otel.views.backend import Backend, Refused
 from rlm_otel.views.jaeger_classic import ClassicApi
 from rlm_otel.views.jaeger_v3 import V3Api
 from rlm_otel.views.prometheus import Prometheus, Sample
 from rlm_otel.views.traces import Api, Search
+from rlm_otel.views.tree import trees
 from tests.stack.real import RealStack
 
 T = TypeVar("T")
@@ -55,6 +56,13 @@ class Answers:
             attributes={},
         )
         return sorted((api or self.v3).find(search), key=lambda span: (span.start_ns, span.end_ns))
+
+    def has_trace(self, trace_id: str) -> bool:
+        """Whether Jaeger has a trace, however old."""
+        try:
+            return bool(self.v3.trace(trace_id))
+        except Refused:
+            return False
 
     def at(self, expression: str) -> list[Sample]:
         """All series of an expression now."""
@@ -99,8 +107,6 @@ class Answers:
 
 def outline(spans: Iterable[ReceivedSpan]) -> str:
     """Names of spans as a tree, children in the order in which they began."""
-    from rlm_otel.views.tree import trees
-
     branches = [branch for tree in trees(spans) for branch in tree]
     return "\n".join("  " * len(branch.rails) + branch.span.name for branch in branches)
 

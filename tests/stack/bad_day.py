@@ -112,12 +112,13 @@ def bad_day(stack: RealStack, answers: Answers) -> Iterator[None]:
     lose_sight_of_jaeger(stack, answers)
     open_too_many(stack)
     send_what_is_too_old(stack)
-    with sending(stack, SERVICE) as telemetry, attributes(team="search", feature="chat"):
+    with sending(stack, SERVICE) as telemetry:
         labels = {"team": ("search", "ads"), "feature": ("chat",)}
         callback = OTelCallback(telemetry, labels=labels, chunk_times=True)
-        call_script([callback], io.StringIO())
-        for trouble in TROUBLES:
-            meet(trouble, [callback, Clumsy()])
+        with attributes(team="search", feature="chat"):
+            call_script([callback], io.StringIO())
+            for trouble in TROUBLES:
+                meet(trouble, [callback, Clumsy()])
         with call_in_flight(callback):
             yield
 
@@ -186,7 +187,7 @@ def open_too_many(stack: RealStack) -> None:
     """More calls at once than are kept: the oldest is dropped, and counted."""
     with sending(stack, SERVICE, OTEL_TRACES_EXPORTER="none") as telemetry:
         emitter = Emitter([OTelCallback(telemetry)])
-        call = ModelCall(provider="openai", model="gpt-4o", messages=())
+        call = ModelCall(provider="openai", model="gpt-4.1", messages=())
         brackets = [Bracket(emitter, call).__enter__() for _ in range(LIMIT + 1)]
         telemetry.flush()
         for bracket in brackets:

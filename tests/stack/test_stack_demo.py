@@ -26,7 +26,7 @@ TOKENS = {
 @pytest.fixture(scope="module", params=["http/protobuf", "grpc"])
 def sent(request: pytest.FixtureRequest, stack: RealStack) -> Demonstrated:
     """The demo's calls, made and sent once for each protocol."""
-    return demonstrate(stack, request.param)
+    return demonstrate(stack, request.param, service=f"demo-{request.param.partition('/')[0]}")
 
 
 @pytest.fixture(scope="module")

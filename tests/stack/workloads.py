@@ -50,9 +50,9 @@ class Demonstrated:
     """Every span that it emitted."""
 
 
-def demonstrate(stack: RealStack, protocol: str) -> Demonstrated:
+def demonstrate(stack: RealStack, protocol: str, *, service: str) -> Demonstrated:
     """Run the demo's calls and send what comes of them."""
-    service, counts, copy = f"demo-{protocol.partition('/')[0]}", MetricsCollector(), InMemorySpanExporter()
+    counts, copy = MetricsCollector(), InMemorySpanExporter()
     with sending(stack, service, protocol) as telemetry:
         provider = telemetry.tracer_provider
         assert isinstance(provider, TracerProvider)
