@@ -115,7 +115,8 @@ def test_no_handler_swallows_everything() -> None:
         "bracket",  # of a start hook: raised once those that were told of the start are told of the end
         "callbacks.fifo",  # of an async hook: raised by the run
         "emitter",  # of a listener: raised once all have heard of the event
-        "conversation",  # these two: raised inside the steps, where the brackets are
+        "effects",  # these three: raised inside the steps, where the brackets are
+        "conversation",
         "stream",
         "execution",  # of a tool: the model is told, and the span
     }

@@ -9,7 +9,7 @@ from typing import Any, cast
 from rlm_otel.bracket import Bracket
 from rlm_otel.clients import advice
 from rlm_otel.content import encodable
-from rlm_otel.effects import Close, Connect, Effect, Execute, Reading, Send, Settle, Tell, Wait
+from rlm_otel.effects import Close, Connect, Effect, Execute, Reading, Send, Settle, Tell, Wait, aperform, perform
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, LimitReached, NoAnswer, StopRun, TornStream
 from rlm_otel.events import ModelCall, Run
@@ -240,11 +240,7 @@ def drive(steps: Steps, error: BaseException | None = None) -> Result:
             effect = steps.send(answer) if error is None else steps.throw(error)
         except StopIteration as done:
             return cast("Result", done.value)
-        answer, error = None, None
-        try:
-            answer = effect.perform()
-        except BaseException as raised:  # noqa: BLE001 - it is raised in the steps, where the brackets are
-            error = raised
+        answer, error = perform(effect)
 
 
 async def adrive(steps: Steps, error: BaseException | None = None) -> Result:
@@ -255,11 +251,7 @@ async def adrive(steps: Steps, error: BaseException | None = None) -> Result:
             effect = steps.send(answer) if error is None else steps.throw(error)
         except StopIteration as done:
             return cast("Result", done.value)
-        answer, error = None, None
-        try:
-            answer = await effect.aperform()
-        except BaseException as raised:  # noqa: BLE001 - it is raised in the steps, where the brackets are
-            error = raised
+        answer, error = await aperform(effect)
 
 
 def _assistant(reply: Reply, requests: tuple[ToolRequest, ...]) -> dict[str, object]:

@@ -2,11 +2,12 @@
 
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Literal, TextIO
 
 from rlm_otel.bounded import side_by_side
+from rlm_otel.callbacks.printing import plain, write_line
 from rlm_otel.destination import (
     SIGNALS,
     Destination,
@@ -23,6 +24,8 @@ CHECK: Final = "rlm.doctor.check"
 """The name of the test span and of the test counter (`{check}`)."""
 Check = Literal["accepted", "refused", "late"]
 
+Say = Callable[[str], None]
+
 
 def diagnose(
     options: Options, *, environ: Mapping[str, str], out: TextIO, program: str = "", timeout_s: float = 8.0
@@ -31,46 +34,44 @@ def diagnose(
 
     `program` is `sys.argv[0]` of the application, for the default service name. Takes at most about `timeout_s`.
     """
-    say = _Printer(out)
+    say = _line_writer(out)
     service, attributes = read_service(options, environ, program or sys.argv[0])
     signals = SIGNALS if wants_logs(environ) else SIGNALS[:2]
     destinations = [read_destination(signal, options, environ) for signal in signals]
-    say.line(f"service: {service.value}  [{service.source}]")
+    say(f"service: {service.value}  [{service.source}]")
     for destination in destinations:
         _describe(destination, say)
     interval_warnings = read_interval_ms(environ)[1]
     for warning in dict.fromkeys([*(it for one in destinations for it in one.warnings), *interval_warnings]):
-        say.line(f"warning: {warning}")
+        say(f"warning: {warning}")
     if is_disabled(environ):
-        say.line("Nothing is sent: OTEL_SDK_DISABLED is true. Unset it to switch telemetry on.")
+        say("Nothing is sent: OTEL_SDK_DISABLED is true. Unset it to switch telemetry on.")
         return 1
-    say.line("")
+    say("")
     checks = [_check(destination, attributes, timeout_s / 2, say) for destination in destinations[:2]]
     if not all(checks):
         return 1
-    say.line(
-        "Both were accepted. An application that sets OpenTelemetry providers of its own sends to where those say."
-    )
+    say("Both were accepted. An application that sets OpenTelemetry providers of its own sends to where those say.")
     return 0
 
 
-def _describe(destination: Destination, say: "_Printer") -> None:
+def _describe(destination: Destination, say: Say) -> None:
     if not destination.otlp:
         where = "the console" if destination.console else "nowhere"
-        say.line(f"{destination.signal}: {where}  [{destination.exporters_source}]")
+        say(f"{destination.signal}: {where}  [{destination.exporters_source}]")
         return
     also = " and the console" if destination.console else ""
-    say.line(f"{destination.signal}: {destination.shown}{also}  [{destination.endpoint.source}]")
-    say.line(f"  protocol: {destination.protocol}  [{destination.protocol_source}]")
+    say(f"{destination.signal}: {destination.shown}{also}  [{destination.endpoint.source}]")
+    say(f"  protocol: {destination.protocol}  [{destination.protocol_source}]")
     if destination.headers:  # names only: the values are keys
-        say.line(f"  headers: {', '.join(destination.headers)}  [{destination.headers_source}]")
+        say(f"  headers: {', '.join(destination.headers)}  [{destination.headers_source}]")
 
 
-def _check(destination: Destination, attributes: Mapping[str, str], timeout_s: float, say: "_Printer") -> bool:
+def _check(destination: Destination, attributes: Mapping[str, str], timeout_s: float, say: Say) -> bool:
     """Send one item of a signal; whether it was accepted."""
     what = "one span" if destination.signal == "traces" else "one metric"
     if not destination.otlp:
-        say.line(f"{what}: not sent, because {destination.exporters_source} names no otlp exporter.")
+        say(f"{what}: not sent, because {destination.exporters_source} names no otlp exporter.")
         return False
     # The exporter ends a little before we stop to wait for it, so that it can still say why.
     hurried = replace(destination, timeout_s=min(destination.timeout_s, timeout_s * 0.8))
@@ -81,11 +82,11 @@ def _check(destination: Destination, attributes: Mapping[str, str], timeout_s: f
     in_time = side_by_side([lambda: delivered.append(send(hurried, attributes, failures))], timeout_s)
     elapsed_ms = (time.monotonic() - started) * 1000
     if in_time and delivered == [True]:
-        say.line(f"{what}: accepted by {destination.shown} in {elapsed_ms:.0f} ms.")
+        say(f"{what}: accepted by {destination.shown} in {elapsed_ms:.0f} ms.")
         return True
     trouble = explain(failures[-1] if failures else ExportFailure(destination, text="timed out"))
-    say.line(f"{what}: NOT accepted. {destination.shown} ({destination.protocol}) {trouble.why}.")
-    say.line(f"  What to do: {trouble.advice}")
+    say(f"{what}: NOT accepted. {destination.shown} ({destination.protocol}) {trouble.why}.")
+    say(f"  What to do: {trouble.advice}")
     return False
 
 
@@ -126,14 +127,7 @@ def _finish(provider: Any, failed: int) -> bool:
     return failed == 0
 
 
-class _Printer:
-    """Writes lines to a terminal that may not know every character, with control characters made visible."""
-
-    def __init__(self, out: TextIO) -> None:
-        self._out = out
-        self._encoding = out.encoding or "utf-8"
-
-    def line(self, text: str) -> None:
-        visible = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-        self._out.write(visible.encode(self._encoding, "backslashreplace").decode(self._encoding) + "\n")
-        self._out.flush()
+def _line_writer(out: TextIO) -> Say:
+    """Spells out what the terminal does not have, instead of a `?`: a name may be what is wrong."""
+    encoding = out.encoding or "utf-8"
+    return lambda line: write_line(plain(line).encode(encoding, "backslashreplace").decode(encoding), out)

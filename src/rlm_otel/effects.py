@@ -29,6 +29,22 @@ class Effect(Protocol):
         """Does it in the running event loop."""
 
 
+def perform(effect: Effect) -> tuple[object, BaseException | None]:
+    """Its result, or what it raised: that is raised in the run's steps, where the brackets are."""
+    try:
+        return effect.perform(), None
+    except BaseException as error:  # noqa: BLE001 - handed on
+        return None, error
+
+
+async def aperform(effect: Effect) -> tuple[object, BaseException | None]:
+    """The same in an event loop."""
+    try:
+        return await effect.aperform(), None
+    except BaseException as error:  # noqa: BLE001 - handed on
+        return None, error
+
+
 class Connect:
     """Finds the client to call with."""
 

@@ -1,7 +1,6 @@
 """`RLM`: a small runner on the openai SDK: chat, streams, tools, retries and nested runs, all told to callbacks."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,10 +13,11 @@ from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
 from rlm_otel.conversation import Conversation, Task, adrive, drive
 from rlm_otel.effects import Connect
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import BudgetExceeded, LimitReached, SubRunLimit
+from rlm_otel.errors import SubRunLimit
 from rlm_otel.result import Result
 from rlm_otel.stream import RunStream
-from rlm_otel.tools import Tool, make_tool, make_tools
+from rlm_otel.sub_runs import query_tool, within_limits
+from rlm_otel.tools import Tool, make_tools
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI, OpenAI
@@ -254,15 +254,15 @@ class RLM:
     def _tools_at(self, level: int, *, is_async: bool) -> Mapping[str, Tool]:
         if level >= self._max_depth:
             return self._tools
-        query = make_tool(_allm_query if is_async else _llm_query)
+        query = query_tool(is_async=is_async)
         return {**self._tools, query.name: query}
 
     def _query(self, level: int, above: Bracket, prompt: str) -> str:
-        with _within_limits():
+        with within_limits():
             return drive(self._sub_run(level, above, prompt).steps()).text
 
     async def _aquery(self, level: int, above: Bracket, prompt: str) -> str:
-        with _within_limits():
+        with within_limits():
             return (await adrive(self._sub_run(level, above, prompt).steps())).text
 
     def _sub_run(self, level: int, above: Bracket, prompt: str) -> Conversation:
@@ -270,30 +270,6 @@ class RLM:
             msg = f"sub-calls end at depth {self._max_depth}: answer this part without one"
             raise SubRunLimit(msg)
         return self._conversation(above.emitter, above, prompt, {}, stream=False, level=level + 1)
-
-
-@contextmanager
-def _within_limits() -> Iterator[None]:
-    """Turns the end of a sub-run at `max_turns` into an error for the model: the run above goes on."""
-    try:
-        yield
-    except BudgetExceeded:
-        raise
-    except LimitReached as error:
-        raise SubRunLimit(str(error)) from None
-
-
-def _llm_query(prompt: str, llm_query: Callable[[str], str]) -> str:
-    """Ask a language model a question of its own; it sees only this prompt. Returns its answer."""
-    return llm_query(prompt)
-
-
-async def _allm_query(prompt: str, llm_query: Callable[[str], Any]) -> Any:
-    """Ask a language model a question of its own; it sees only this prompt. Returns its answer."""
-    return await llm_query(prompt)
-
-
-_llm_query.__name__ = _allm_query.__name__ = "llm_query"
 
 
 def _check_request(request: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from rlm_otel import reaper
 from rlm_otel.conversation import Conversation, Steps, adrive, drive
-from rlm_otel.effects import Effect, Reading, hang_up
+from rlm_otel.effects import Effect, Reading, aperform, hang_up, perform
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave
 from rlm_otel.result import Result
@@ -94,11 +94,7 @@ class RunStream:
         steps = self._running(is_async=False)
         answer: object = None
         while (effect := self._step(steps, answer, error)) is not None:
-            answer, error = None, None
-            try:
-                answer = effect.perform()
-            except BaseException as raised:  # noqa: BLE001 - raised in the steps, which raise it again
-                error = raised
+            answer, error = perform(effect)
 
     # Async ------------------------------------------------------------
 
@@ -151,11 +147,7 @@ class RunStream:
         answer: object = None
         try:
             while (effect := self._step(steps, answer, error)) is not None:
-                answer, error = None, None
-                try:
-                    answer = await effect.aperform()
-                except BaseException as raised:  # noqa: BLE001 - raised in the steps, which raise it again
-                    error = raised
+                answer, error = await aperform(effect)
         finally:
             if self._done:
                 await self._drain()

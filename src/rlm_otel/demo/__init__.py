@@ -8,12 +8,13 @@ import openai
 
 from rlm_otel import OTelCallback, StopRun, TornStream
 from rlm_otel import semconv as sc
+from rlm_otel.callbacks.printing import plain
 from rlm_otel.demo.calls import call_local_model, call_model, call_script
 from rlm_otel.demo.delivery import Delivered, Delivery, Embedded, Emitted, Remote, Wire
 from rlm_otel.demo.progress import working
 from rlm_otel.local_llm import LocalModelError, LocalModelMissing, require_packages
 from rlm_otel.views.figures import Tokens, is_model_call, tokens
-from rlm_otel.views.report import Report, visible
+from rlm_otel.views.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,4 +119,4 @@ def _look_next(trace_id: str | None) -> tuple[str, ...]:
 def _one_line(error: Exception) -> str:
     """What to do about it, where the error carries advice; else what it says."""
     said = next(iter(getattr(error, "__notes__", ())), None) or f"{type(error).__name__}: {error}"
-    return visible(" ".join(said.split()))
+    return plain(" ".join(said.split()))

@@ -140,10 +140,10 @@ def cost(since: float, by: tuple[str, ...], as_csv: bool, as_json: bool, prometh
 @contextmanager
 def _one_line() -> Iterator[None]:
     """What goes wrong is told without a traceback; exit code 1."""
+    from rlm_otel.callbacks.printing import plain
     from rlm_otel.views.backend import ViewError
-    from rlm_otel.views.report import visible
 
     try:
         yield
     except ViewError as error:
-        raise click.ClickException(f"{visible(str(error))}.") from None
+        raise click.ClickException(f"{plain(str(error))}.") from None

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TextIO
 
 from rlm_otel import semconv as sc
+from rlm_otel.callbacks.printing import plain
 from rlm_otel.received import ReceivedSpan
 from rlm_otel.views.figures import Figures, by_model, figures, is_model_call, number, seconds
 from rlm_otel.views.tree import Branch, trees
@@ -38,7 +39,7 @@ class Report:
         """One line of text; it is wrapped where it is too long."""
         from rich.text import Text
 
-        self._console.print(Text(visible(text), style=style), soft_wrap=not self._console.is_terminal)
+        self._console.print(Text(plain(text), style=style), soft_wrap=not self._console.is_terminal)
 
     def tree(self, spans: Iterable[ReceivedSpan]) -> None:
         """Every span with its duration, tokens, cost and how it ended; a tree for each root."""
@@ -87,7 +88,7 @@ class Report:
         outcome = str(span.attributes.get(sc.RLM_OUTCOME, _FOREIGN.get(span.status, "")))
         guide = branch.guide(ascii_only=self._console.options.ascii_only)
         return (
-            _text(guide + visible(span.name)),
+            _text(guide + plain(span.name)),
             duration(seconds(span)),
             _count(number(span, sc.USAGE_INPUT)),
             _count(number(span, sc.USAGE_OUTPUT)),
@@ -96,15 +97,10 @@ class Report:
         )
 
 
-def visible(text: str) -> str:
-    """The text with control characters spelled out: a model's or a server's words must not steer the terminal."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
 def _text(text: str, style: str = "") -> "Text":
     from rich.text import Text
 
-    return Text(visible(text), style=style)
+    return Text(plain(text), style=style)
 
 
 def _ending(span: ReceivedSpan, outcome: str) -> str:

@@ -4,9 +4,10 @@ import csv
 import io
 from typing import Final, TextIO
 
+from rlm_otel.callbacks.printing import plain
 from rlm_otel.views.cost import Row, Spent
 from rlm_otel.views.json_text import json_text
-from rlm_otel.views.report import Report, visible
+from rlm_otel.views.report import Report
 
 _SMALL_USD: Final = 0.01
 """Below it four decimals would round too much away."""
@@ -27,7 +28,7 @@ def show(spent: Spent, out: TextIO) -> None:
 
 def notes(spent: Spent) -> list[str]:
     """What has to be known about the figures, a line each."""
-    return [visible(f"Note: {note}.") for note in spent.notes]
+    return [plain(f"Note: {note}.") for note in spent.notes]
 
 
 def csv_text(spent: Spent) -> str:
@@ -37,7 +38,7 @@ def csv_text(spent: Spent) -> str:
     writer.writerow([*spent.by, "cost_usd", "calls", "unpriced_calls"])
     for row in spent.rows:
         cost = "" if row.cost_usd is None else _exact(row.cost_usd)
-        writer.writerow([*map(visible, row.group), cost, row.calls, row.unpriced])
+        writer.writerow([*map(plain, row.group), cost, row.calls, row.unpriced])
     return out.getvalue()
 
 

@@ -4,11 +4,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TextIO
 
+from rlm_otel.callbacks.printing import plain
 from rlm_otel.received import ReceivedSpan
 from rlm_otel.views.backend import Backend
 from rlm_otel.views.durations import told
 from rlm_otel.views.json_text import json_text
-from rlm_otel.views.report import Report, duration, visible
+from rlm_otel.views.report import Report, duration
 from rlm_otel.views.traces import Found, Trace, Wanted
 
 
@@ -44,7 +45,7 @@ def remarks(found: Found, wanted: Wanted, jaeger: Backend) -> list[str]:
             f"{jaeger.shown} has no traces of any service. Check that one sends here: run `rlm-otel doctor` there, "
             "or `rlm-otel demo --otlp http://localhost:4318`."
         ]
-    who = visible(", ".join(found.services))
+    who = plain(", ".join(found.services))
     if not wanted.everything:
         return [f"No trace of {who} in the last {since} is like that. Try without a filter, or a longer --since."]
     return [f"No trace of {who} in the last {since}. Try a longer --since; a new trace takes some seconds to arrive."]
