@@ -104,8 +104,8 @@ class Bracket:
         self._open.append(None)
         self._begun = True
         try:
-            if self.emitter.listeners:
-                self.emitter.tell(self._started())
+            if self.emitter.start_listeners:
+                self.emitter.tell_start(self._started())
             if refused is not None:
                 raise refused
         except BaseException as error:  # no `__exit__` comes after this

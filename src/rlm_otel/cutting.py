@@ -32,6 +32,13 @@ def _first_that_fits(versions: Iterable[Json], limit: int) -> str:
 
 def fitted_message(message: Shape, limit: int) -> str:
     """A message's JSON within the limit: texts are cut first, then parts go, the first ones first."""
+    if (least := _least(message)) > limit:  # to write all of it, only to see that it is too long, costs as much
+        size = _longest(message) - (least - limit)
+        while size >= SHORTEST:
+            text = dumps(_shorter(message, size))
+            if len(text) <= limit:
+                return text
+            size -= len(text) - limit  # what had to be escaped
     text = dumps(message)
     return text if len(text) <= limit else _first_that_fits(_smaller_messages(message, limit, len(text)), limit)
 
@@ -82,6 +89,17 @@ def _sizes(value: Json, limit: int, length: int) -> list[int]:
     exact = _longest(value) - (length - limit)
     sizes = {exact, *(limit >> shift for shift in range(1, 16)), SHORTEST}
     return sorted((size for size in sizes if size >= SHORTEST), reverse=True)
+
+
+def _least(value: Json) -> int:
+    """How long its JSON is if nothing in it has to be escaped: never longer than it really is."""
+    if isinstance(value, str):
+        return len(value) + len('""')
+    if isinstance(value, dict):
+        return sum([len(key) + _least(item) + len('"":,') for key, item in value.items()]) + 1
+    if isinstance(value, list):
+        return sum([_least(item) + len(",") for item in value]) + 1
+    return 1
 
 
 def _longest(value: Json) -> int:

@@ -13,7 +13,7 @@ from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.callbacks.plan import HOOK_NAMES, HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
 from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
 from rlm_otel.errors import StopRun
-from rlm_otel.events import Chunk, Event, Listener, Retrying, Tracing
+from rlm_otel.events import Chunk, Event, Listener, Retrying, Started, Tracing
 from rlm_otel.fence import fence, logger
 from rlm_otel.prices import PriceList
 
@@ -59,6 +59,8 @@ class Emitter:
                     planned.append(plan(callback, must_have_hooks=False))
             else:
                 planned.append(plan(callback))
+        # The tracing learns of a start by `begin`.
+        self.start_listeners = [told for told in self.listeners if id(told[0]) != id(self.tracing)]
         self._hooked = _hooked(planned)
         self.has_hooks = bool(planned)
         """Whether some callback may define some hook."""
@@ -83,6 +85,10 @@ class Emitter:
         """Gives an event to every listener, then raises the first `StopRun`, or exception of a strict one."""
         if self.listeners:
             _tell(self.listeners, event)
+
+    def tell_start(self, started: Started) -> None:
+        """Gives the start of an operation to all listeners but the tracing, which has begun it."""
+        _tell(self.start_listeners, started)
 
     def call(self, hook: str, payload: Payload, scope: "Bracket | None") -> None:
         """Calls one hook of every callback, in order, with `scope` as the current operation.

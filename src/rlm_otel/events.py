@@ -206,7 +206,7 @@ class Tracing(Protocol):
     """What gives operations their span ids and their place in the caller's trace (`OTelCallback` does)."""
 
     def begin(self, started: Started, /) -> Link | None:
-        """Makes the operation's span; None where nothing is to be recorded."""
+        """Makes the operation's span; None where nothing is to be recorded. `on_event` does not repeat the start."""
 
     def current(self, link: Link, /) -> AbstractContextManager[object]:
         """Makes the span current in the caller's thread for as long as the block runs."""

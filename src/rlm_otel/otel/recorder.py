@@ -17,6 +17,7 @@ from rlm_otel.content import Policy
 from rlm_otel.events import Finished, Link, ModelCall, Retrying, Started
 from rlm_otel.fence import fence
 from rlm_otel.measuring import DeclaredLabels
+from rlm_otel.otel.attributes import set_attributes
 from rlm_otel.otel.context import UNCHANGED, Attached, is_suppressed
 from rlm_otel.otel.details import Details
 from rlm_otel.otel.failures import Failures, Signal
@@ -141,7 +142,7 @@ class Recorder:
             )
         if self._policy.captures and span.is_recording():
             with fence(_OWNER, "describe"):
-                span.set_attributes(mapping.start_content(started, self._policy, written))
+                set_attributes(span, mapping.start_content(started, self._policy, written))
         link = link_of(span, context)
         series = self._series(started, link) if isinstance(started.operation, ModelCall) else None
         inside = trace.set_span_in_context(span, context)
@@ -185,9 +186,9 @@ class Recorder:
         detailed = self._details.wanted(operation)
         attributes = mapping.end_attributes(finished) if recording or detailed else {}
         if recording:
-            span.set_attributes(attributes)
+            set_attributes(span, attributes)
             if self._policy.captures:
-                span.set_attributes(mapping.end_content(finished, self._policy, operation.written))
+                set_attributes(span, mapping.end_content(finished, self._policy, operation.written))
         if failure is not None:
             self._failures.record(operation, failure, end_ns, told=finished.passage == "passing")
         if detailed:
