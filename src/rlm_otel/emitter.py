@@ -64,6 +64,7 @@ class Emitter:
         """Whether some callback may define some hook."""
         self.wants_tokens = bool(self._hooked["on_token"] or self._chunk_listeners)
         self.prices = _prices(listed)
+        self.silent = False
 
     def _listen(self, listener: Listener) -> None:
         told = listener, type(listener).__name__, getattr(listener, "raise_error", False) is True
@@ -74,6 +75,14 @@ class Emitter:
             self.chunk_times = True
         if self.tracing is None and is_tracing(listener):
             self.tracing = listener
+
+    def silenced(self) -> "Emitter":
+        """One that tells nobody, for what happens inside `suppress()`."""
+        if self.silent:
+            return self
+        silent = Emitter((), clock=self.clock, make_id=self.make_id)
+        silent.prices, silent.silent = self.prices, True
+        return silent
 
     def has(self, hook: str) -> bool:
         """Whether some callback defines this hook."""
