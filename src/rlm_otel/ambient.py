@@ -69,10 +69,12 @@ def suppress() -> Iterator[None]:
 
 @contextmanager
 def as_in(other: Context) -> Iterator[None]:
-    """A block with the surroundings of another context; of the labels that are here, those that it has not stay."""
+    """A block with the surroundings of another context; labels that are only here stay."""
+    variables: tuple[ContextVar[Any], ...] = (current_conversation, current_prompt, is_suppressed, remote_parent)
+    labels: Labels | None = other.get(current_labels)
     with ExitStack() as stack:
-        stack.enter_context(attributes(**dict(other.get(current_labels, ()))))
-        for variable in (current_conversation, current_prompt, is_suppressed, remote_parent):
+        stack.enter_context(attributes(**dict(labels or ())))
+        for variable in variables:
             if variable in other:
                 stack.enter_context(holding(variable, other[variable]))
         yield

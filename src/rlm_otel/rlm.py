@@ -11,11 +11,11 @@ from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.clients import Clients
 from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
-from rlm_otel.conversation import Conversation, Task, adrive, drive
 from rlm_otel.effects import Connect
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import SubRunLimit
 from rlm_otel.result import Result
+from rlm_otel.steps import Conversation, Task, adrive, drive
 from rlm_otel.stream import RunStream
 from rlm_otel.sub_runs import query_tool, within_limits
 from rlm_otel.tools import Tool, make_tools
