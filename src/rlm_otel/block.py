@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from rlm_otel import reaper
-from rlm_otel.ambient import current_bracket, current_operation
+from rlm_otel.ambient import current_bracket, current_operation, running_hooks
 from rlm_otel.bracket import Bracket
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.current import Current
@@ -122,6 +122,7 @@ class Block:
             raise RuntimeError(msg)
         reaper.start()
         bracket = Bracket(emitter, self._operation, parent=current_operation(), agent=self._agent)
+        bracket.begun_here = not running_hooks.get()  # in a hook the spans of the application are not those of the run
         bracket.__enter__()
         self._bracket = bracket
         return bracket
@@ -147,9 +148,10 @@ class Block:
             return
         if current_bracket.get() is bracket:
             current.__exit__(None, None, None)
-            current_operation()  # what was left behind below is taken back as well
-        else:
-            bracket.left_behind = current
+            if current_bracket.get() is not bracket:
+                current_operation()  # what was left behind below is taken back as well
+                return
+        bracket.left_behind = current
 
     def _tell_later(self, error: BaseException) -> None:
         bracket = self._ours

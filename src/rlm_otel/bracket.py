@@ -1,6 +1,5 @@
 """The bracket around one operation: the same `with` in sync and async code, one `Finished` on every way out."""
 
-import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -11,7 +10,7 @@ from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import Leave, StopRun
+from rlm_otel.errors import Leave, StopRun, weakly
 from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started
 from rlm_otel.fence import fence
 from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
@@ -42,6 +41,8 @@ class Bracket:
     """How it ended, once it has."""
     left_behind: Current | None = None
     """Set where it is over and still current somewhere: what takes it back."""
+    begun_here: bool = False
+    """Whether the application's own code begins it inside of its parent, so that spans of its own may be between."""
     _failure: Failure | None = None
     _begun: bool = False
     _wall_ns: int = 0
@@ -184,8 +185,7 @@ class Bracket:
         finished = self._finished(error, self.emitter.clock.monotonic_ns())
         above = self.parent.run if self.parent is not None else None
         if above is not None:
-            unpriced = finished.result.unpriced_calls if isinstance(finished.result, RunResult) else 0
-            above._children.append(sums.Child(type(self.operation), finished.usage, finished.cost, unpriced))
+            above._children.append(sums.child(finished))
         self.finished = finished
         return finished
 
@@ -206,6 +206,7 @@ class Bracket:
             operation=self.operation,
             link=self.link,
             parent=self.parent.link if self.parent else self._remote,
+            begun_here=self.begun_here,
             peek=self.peek,
         )
 
@@ -278,7 +279,7 @@ class Bracket:
         if exception is None:
             return "new"
         if error is not None and self.parent is not None:
-            self.parent._from_below.append((_weakly(exception), self._begun))
+            self.parent._from_below.append((weakly(exception), self._begun))
         if any(exception is other() and listeners_know for other, listeners_know in self._from_below):
             return "passing"
         return "new" if error is not None else "handled"
@@ -289,11 +290,3 @@ class Bracket:
         if failure is None or finished.passage != "new":
             return False
         return not any(failure.exception is other() for other, _ in self._from_below)
-
-
-def _weakly(error: BaseException) -> Callable[[], BaseException | None]:
-    """Without what its traceback holds: a tool may survive thousands of failed sub-runs."""
-    try:
-        return weakref.ref(error)
-    except TypeError:  # the built-in ones allow no weak references
-        return lambda: error

@@ -160,6 +160,8 @@ class Started(_Event):
 
     parent: Link | None = None
     """The span of the parent operation."""
+    begun_here: bool = False
+    """Whether spans that the application began inside of the parent are nearer than the parent's."""
     peek: "Callable[[], Finished] | None" = field(default=None, repr=False, compare=False)
     """What is known so far, as if it were abandoned now; for who must stop listening before the end. Ends nothing."""
 

@@ -84,8 +84,6 @@ class LLMCall(Block):
         said = self._texts if text is None else [text]
         call.result = replace(_reply(said), finish_reasons=reasons, id=response_id, model=model)
         call.usage, call.reported_cost = counted, usd
-        if call.parent is not None and call.parent is call.run:
-            call.parent.result = call.result
         call.finish()
 
     def retrying(self, error: BaseException, *, delay_s: float = 0.0, max_attempts: int = 0) -> float:

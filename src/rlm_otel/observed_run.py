@@ -6,7 +6,7 @@ from typing import Any, TypeVar, overload
 from rlm_otel.block import Block, Callbacks
 from rlm_otel.decorating import check_function, decorated, name_of
 from rlm_otel.events import Run
-from rlm_otel.outcome import Reply, RunResult
+from rlm_otel.outcome import RunResult
 from rlm_otel.plain_json import json_of
 from rlm_otel.told import told_messages
 
@@ -32,12 +32,8 @@ class ObservedRun(Block):
         return decorated(function, lambda arguments: ObservedRun(name, _single(arguments), callbacks))
 
     def _before_end(self) -> None:
-        bracket = self._ours
         if self._text is not None:
-            last = bracket.result
-            bracket.result = RunResult(
-                text=self._text, finish_reasons=last.finish_reasons if isinstance(last, Reply) else ()
-            )
+            self._ours.result = RunResult(text=self._text)
 
 
 @overload

@@ -156,6 +156,8 @@ class Recorder:
 
         Where there is no caller's span: under the one that a carrier or the environment told of.
         """
+        if started.begun_here and self.joined and trace.get_current_span().get_span_context().is_valid:
+            return otel_context.get_current(), ()
         if parent is not None and parent.link is not None:
             return self._inside(parent), ()
         above, caller = started.parent, trace.get_current_span().get_span_context()
