@@ -148,7 +148,7 @@ def test_s81_a_job_obeys_traceparent(rigs: Callable[..., Rig], joined: bool) -> 
     assert [(span.trace_id, span.parent_id) for span in runs] == [(TRACE, SPAN), (TRACE, "1" * 16)]
 
 
-def test_a_web_request_is_nearer_than_traceparent(rig: Callable[..., Rig], rigs: Callable[..., Rig]) -> None:
+def test_a_web_request_is_nearer_than_traceparent(rigs: Callable[..., Rig]) -> None:
     """A service that was started inside of some trace."""
     one = rigs(environ=ENVIRONMENT)
     with one.tracer_provider.get_tracer("web").start_as_current_span("GET /"):

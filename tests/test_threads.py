@@ -48,19 +48,16 @@ def test_s76_sub_calls_from_fifty_threads(rig: Rig) -> None:
 
 def test_spans_of_the_application_go_along(rig: Rig) -> None:
     """Its context is carried as well."""
-    with (
-        rig.tracer_provider.get_tracer("web").start_as_current_span("GET /") as span,
-        TracedThreadPoolExecutor(1) as pool,
-    ):
+    tracer = rig.tracer_provider.get_tracer("web")
+    with tracer.start_as_current_span("GET /") as span, TracedThreadPoolExecutor(1) as pool:
         assert pool.submit(trace.get_current_span).result(5) is span
-    assert pool.submit.__doc__
 
 
 def test_the_pool_is_one_like_any_other() -> None:
     """Exceptions, keywords, names and initialisers."""
     begun: list[str] = []
     with TracedThreadPoolExecutor(1, "work", begun.append, ("yes",)) as pool:
-        assert pool.submit(lambda *, a, fn: (a, fn), a=1, fn=2).result(5) == (1, 2)
+        assert pool.submit(dict, a=1, fn=2).result(5) == {"a": 1, "fn": 2}
         assert pool.submit(lambda: threading.current_thread().name).result(5) == "work_0"
         with pytest.raises(ZeroDivisionError):
             pool.submit(lambda: 1 / 0).result(5)
