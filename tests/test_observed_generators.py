@@ -352,3 +352,21 @@ def test_a_block_that_a_collector_closes_takes_no_lock(rig: Rig) -> None:
     assert told == ["rlm-otel-reaper"]
     assert rig.outline() == "invoke_agent one (closed)"
     assert nothing_is_current()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_a_generator_belongs_to_where_it_was_called(rig: Rig, kind: str) -> None:
+    """A web framework reads it after the view has returned: parent, conversation and labels are those of the view."""
+    with outer(rig), rlm_otel.conversation("c"), rlm_otel.attributes(team="search"):
+        sync, stream = pieces("a"), apieces("a")
+    with rlm_otel.conversation("other"):
+        if kind == "sync":
+            assert list(sync) == ["a"]
+        else:
+            assert [text async for text in stream] == ["a"]
+    name = "pieces" if kind == "sync" else "apieces"
+    assert rig.outline(["gen_ai.conversation.id", "rlm.label.team"]) == (
+        "invoke_agent outer\n"
+        f"  invoke_agent {name} gen_ai.conversation.id=c rlm.label.team=search\n"
+        "    execute_tool inside gen_ai.conversation.id=c rlm.label.team=search"
+    )

@@ -1,7 +1,6 @@
 """A `with` of the application as one operation: begun and current inside it, ended on every way out, sync and async."""
 
 from collections.abc import Iterable
-from contextvars import Context, copy_context
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -80,16 +79,6 @@ class Block:
             msg = f"this {type(self).__name__} has not begun: use it in a with"
             raise RuntimeError(msg)
         return self._bracket
-
-    def begin_apart(self) -> Context:
-        """Begins it without making it current here: it is in the context that this gives."""
-        with self._begin(emitter_for(self._callbacks)).current():
-            return copy_context()
-
-    async def abegin_apart(self) -> Context:
-        """The same in async code."""
-        with (await self._abegin()).current():
-            return copy_context()
 
     def end(self, error: BaseException | None) -> None:
         """Ends it; the exception is how it was left."""

@@ -1,8 +1,8 @@
 """Generators as blocks: from the first item to the end, each step in a context of its own, nothing current between.
 
-The body of such a generator runs in a copy of the context of its first step. What it sets there (the operation, a span,
-a variable of the application) stays there: the consumer never sees it, and closing it in another thread or task finds
-it as it was.
+The body of such a generator runs in a copy of the context in which it was called, with the labels and the operation of
+there: a web framework reads it after the view has returned. What the body sets in it (a span, a variable of the
+application) stays there: the consumer never sees it, and closing it in another thread or task finds it as it was.
 """
 
 import asyncio
@@ -38,18 +38,20 @@ class _Pieces:
 class ObservedGenerator(Generator[Any, Any, Any]):
     """A generator whose iteration is one operation; dropped before its end, that is `abandoned`."""
 
-    _context: contextvars.Context | None = None
+    _is_open: bool = False
     _ended: bool = False
 
     def __init__(self, inner: Generator[Any, Any, Any], block: Block) -> None:
         self._inner = inner
         self._block = block
         self._pieces = _Pieces(block)
+        self._context = contextvars.copy_context()
 
     def send(self, value: Any) -> Any:
         """Goes on to the next item."""
-        if self._context is None and not self._ended:
-            self._context = self._block.begin_apart()
+        if not self._is_open and not self._ended:
+            self._context.run(self._block.__enter__)
+            self._is_open = True
         return self._step(partial(self._inner.send, value))
 
     def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
@@ -59,7 +61,7 @@ class ObservedGenerator(Generator[Any, Any, Any]):
 
     def close(self) -> None:
         """Ends it where it is."""
-        if self._context is None or self._ended:
+        if not self._is_open:
             self._ended = True
             self._inner.close()
             return
@@ -71,7 +73,7 @@ class ObservedGenerator(Generator[Any, Any, Any]):
         self._end(Leave("closed"))
 
     def _step(self, step: Callable[[], Any]) -> Any:
-        if self._context is None or self._ended:
+        if not self._is_open:
             return step()
         try:
             item = self._context.run(step)
@@ -86,14 +88,14 @@ class ObservedGenerator(Generator[Any, Any, Any]):
         return item
 
     def _end(self, error: BaseException | None) -> None:
-        self._ended = True
+        self._is_open, self._ended = False, True
         if error is not None:
             self._pieces.tell()
         self._block.end(error)
 
     def __del__(self) -> None:
-        if self._context is not None and not self._ended:
-            self._ended = True
+        if self._is_open:
+            self._is_open = False
             try:
                 self._context.run(self._inner.close)
             finally:
@@ -104,7 +106,7 @@ class ObservedGenerator(Generator[Any, Any, Any]):
 class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
     """The same of an async generator."""
 
-    _context: contextvars.Context | None = None
+    _is_open: bool = False
     _ended: bool = False
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -112,11 +114,13 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
         self._inner = inner
         self._block = block
         self._pieces = _Pieces(block)
+        self._context = contextvars.copy_context()
 
     async def asend(self, value: Any) -> Any:
         """Goes on to the next item."""
-        if self._context is None and not self._ended:
-            self._context = await self._block.abegin_apart()
+        if not self._is_open and not self._ended:
+            await _Within(self._context, self._block.__aenter__)
+            self._is_open = True
             self._loop = asyncio.get_running_loop()
         return await self._step(partial(self._inner.asend, value))
 
@@ -127,7 +131,7 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
 
     async def aclose(self) -> None:
         """Ends it where it is."""
-        if self._context is None or self._ended:
+        if not self._is_open:
             self._ended = True
             await self._inner.aclose()
             return
@@ -139,7 +143,7 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
         await self._end(Leave("closed"))
 
     async def _step(self, step: Callable[[], Awaitable[Any]]) -> Any:
-        if self._context is None or self._ended:
+        if not self._is_open:
             return await step()
         try:
             item = await _Within(self._context, step)
@@ -153,13 +157,13 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
         return item
 
     async def _end(self, error: BaseException | None) -> None:
-        self._ended = True
+        self._is_open, self._ended = False, True
         self._pieces.tell()
         await self._block.aend(error)
 
     def __del__(self) -> None:
-        if self._context is not None and not self._ended:
-            self._ended = True
+        if self._is_open:
+            self._is_open = False
             self._pieces.tell()
             self._block.abandon()
             if self._loop is not None and not self._loop.is_closed():  # as asyncio itself does, but in our context
