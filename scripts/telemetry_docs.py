@@ -39,6 +39,11 @@ SPAN_EVENTS = f"""\
   `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN=logs` it is a log record instead (`{semconv.EXCEPTION_LOG}` for a model call).
 """
 
+FEEDBACK = f"""\
+What `rlm_otel.feedback(...)` records: the log record `{semconv.EVALUATION_LOG}` where logs are recorded, else a span
+`{semconv.FEEDBACK_SPAN}` (INTERNAL, without a length) in the trace that was judged.
+"""
+
 CONTENT = f"""\
 Off by default. `{MODE_VARIABLE}`
 (`SPAN_ONLY`, `EVENT_ONLY`, `SPAN_AND_EVENT`) or `OTelCallback(content=...)` switches it on; on events it is in the log
@@ -95,6 +100,7 @@ def page() -> str:
     sections.append(f"## Span events\n\n{SPAN_EVENTS}")
     sections.append(f"### Attributes of `{semconv.RETRY_EVENT}`\n\n{_table(known, 'retry')}")
     sections.append(f"### Attributes of an exception\n\n{_table(known, 'exception')}")
+    sections.append(f"## Feedback\n\n{FEEDBACK}\n{_table(known, 'feedback')}")
     sections.append(f"## Content\n\n{CONTENT}")
     sections.append(f"## Metrics\n\n{_metrics()}")
     sections.append(f"### Attributes that only metrics have\n\n{_table(known, 'metric')}")

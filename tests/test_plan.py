@@ -214,6 +214,6 @@ def test_async_hook_of_a_sync_run_is_skipped_with_one_warning(caplog: pytest.Log
         rig.call(None)
         rig.call(None)
     assert [record.getMessage() for record in caplog.records] == [
-        "Skipped.on_llm_start is an async hook and this run is not: it is skipped; use arun() or astream()",
-        "Skipped.on_llm_end is an async hook and this run is not: it is skipped; use arun() or astream()",
+        "Skipped.on_llm_start is an async hook and this run is not: it is skipped; use arun(), astream() or async with",
+        "Skipped.on_llm_end is an async hook and this run is not: it is skipped; use arun(), astream() or async with",
     ]

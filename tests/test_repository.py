@@ -74,6 +74,12 @@ def test_every_public_name_says_what_it_is_for(module: ModuleType) -> None:
     assert set(module.__all__) <= set(dir(module))
 
 
+def test_no_public_name_is_also_a_module() -> None:
+    """Importing that module anywhere would put it in the name's place."""
+    modules = {path.stem for path in (ROOT / "src" / "rlm_otel").iterdir()}
+    assert set(rlm_otel.__all__) & modules == set()
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
 def test_the_page_of_public_names_has_each_of_them_and_no_other(module: ModuleType) -> None:
     """docs/api.md has a section for each module, with a table whose first column names them."""

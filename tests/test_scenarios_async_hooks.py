@@ -159,7 +159,8 @@ def test_async_hooks_are_skipped_in_sync_runs_with_one_warning(rig: Rig, caplog:
     assert [(r.levelno, r.getMessage()) for r in caplog.records] == [
         (
             logging.WARNING,
-            "SkippedHere.on_llm_end is an async hook and this run is not: it is skipped; use arun() or astream()",
+            "SkippedHere.on_llm_end is an async hook and this run is not: it is skipped; "
+            "use arun(), astream() or async with",
         )
     ]
 

@@ -1,18 +1,17 @@
 """The bracket around one operation: the same `with` in sync and async code, one `Finished` on every way out."""
 
-import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import NamedTuple, Self
 
 from rlm_otel import sums
-from rlm_otel.ambient import current_labels
+from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed, labels_inside, remote_parent
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import Leave, StopRun
-from rlm_otel.events import Chunk, Finished, Labels, Link, ModelCall, Operation, Origin, Retrying, Run, Started
+from rlm_otel.errors import Leave, StopRun, weakly
+from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started
 from rlm_otel.fence import fence
 from rlm_otel.outcome import Cost, Failure, Outcome, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
@@ -50,6 +49,10 @@ class Bracket:
     first_visible_s: float | None = None
     ended: "Ended | None" = None
     """How it ended, once it has."""
+    left_behind: Current | None = None
+    """Set where it is over and still current somewhere: what takes it back."""
+    begun_here: bool = False
+    """Whether the application's own code begins it inside of its parent, so that spans of its own may be between."""
     _failure: Failure | None = None
     _begun: bool = False
     _wall_ns: int = 0
@@ -58,9 +61,12 @@ class Bracket:
     def __init__(
         self, emitter: Emitter, operation: Operation, *, parent: "Bracket | None" = None, agent: str | None = None
     ) -> None:
-        self.emitter = emitter
-        self.operation = operation
+        if is_suppressed.get():
+            emitter, parent = emitter.silenced(), parent if parent and parent.emitter.silent else None
+        self.emitter: Emitter = emitter
+        self.operation: Operation = operation
         self.parent = parent
+        self._remote = remote_parent.get() if parent is None else None
         self._is_run = is_run = isinstance(operation, Run)
         self.id = emitter.make_id()
         # A run does not refer to itself: that cycle would keep all its texts until the garbage collector comes.
@@ -73,8 +79,9 @@ class Bracket:
             run_id=self.id if is_run else above.run_id if above else None,
             depth=(above.depth + is_run) if above else 0,
             agent=agent if is_run else above.agent if above else None,
-            conversation=above.conversation if above else None,
-            labels=_inside(above.labels if above else (), current_labels.get()),
+            conversation=current_conversation.get() or (above.conversation if above else None),
+            labels=labels_inside(above.labels if above else ()),
+            prompt=current_prompt.get() or (above.prompt if above else None),
         )
         self.chunk_gaps_s: list[float] = []
         self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
@@ -176,18 +183,25 @@ class Bracket:
 
     def finish(self, error: BaseException | None = None) -> None:
         """Ends the operation: clock, listeners, then hooks. The first to come ends it, later ones do nothing."""
+        if (finished := self.end(error)) is not None:
+            self.announce(finished)
+
+    def end(self, error: BaseException | None = None) -> Finished | None:
+        """The first half: nobody is told yet, and no lock is taken, so that a finalizer may do it."""
         try:
             self._open.pop()
         except IndexError:
-            return
-        now = self.emitter.clock.monotonic_ns()
-        finished = self._finished(error, now)
+            return None
+        finished = self._finished(error, self.emitter.clock.monotonic_ns())
         above = self.parent.run if self.parent is not None else None
         if above is not None:
-            unpriced = finished.result.unpriced_calls if isinstance(finished.result, RunResult) else 0
-            above._children.append(sums.Child(type(self.operation), finished.usage, finished.cost, unpriced))
+            above._children.append(sums.child(finished))
         self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s)
         self._failure = None
+        return finished
+
+    def announce(self, finished: Finished) -> None:
+        """The second half: listeners, then hooks."""
         try:
             self.emitter.tell(finished)
         finally:
@@ -202,7 +216,8 @@ class Bracket:
             monotonic_ns=self._start_ns,
             operation=self.operation,
             link=self.link,
-            parent=self.parent.link if self.parent else None,
+            parent=self.parent.link if self.parent else self._remote,
+            begun_here=self.begun_here,
             peek=self.peek,
         )
 
@@ -275,7 +290,7 @@ class Bracket:
         if exception is None:
             return "new"
         if error is not None and self.parent is not None:
-            self.parent._from_below.append((_weakly(exception), self._begun))
+            self.parent._from_below.append((weakly(exception), self._begun))
         if any(exception is other() and listeners_know for other, listeners_know in self._from_below):
             return "passing"
         return "new" if error is not None else "handled"
@@ -286,18 +301,3 @@ class Bracket:
         if failure is None or finished.passage != "new":
             return False
         return not any(failure.exception is other() for other, _ in self._from_below)
-
-
-def _weakly(error: BaseException) -> Callable[[], BaseException | None]:
-    """Without what its traceback holds: a tool may survive thousands of failed sub-runs."""
-    try:
-        return weakref.ref(error)
-    except TypeError:  # the built-in ones allow no weak references
-        return lambda: error
-
-
-def _inside(above: Labels, here: Labels) -> Labels:
-    """The labels of what was begun here: a bare thread has not those of the run above."""
-    if not above or not here or above == here:
-        return here or above
-    return tuple({**dict(above), **dict(here)}.items())

@@ -13,8 +13,9 @@ from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.callbacks.plan import HOOK_NAMES, HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
 from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
 from rlm_otel.errors import StopRun
-from rlm_otel.events import Chunk, Event, Listener, Retrying, Started, Tracing
+from rlm_otel.events import Chunk, Event, Link, Listener, Retrying, Started, Tracing
 from rlm_otel.fence import fence, logger
+from rlm_otel.outcome import Score
 from rlm_otel.prices import PriceList
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Emitter:
         """Whether some callback may define some hook."""
         self.wants_tokens = bool(self._hooked["on_token"] or self._chunk_listeners)
         self.prices = _prices(listed)
+        self.silent = False
 
     def _listen(self, listener: Listener) -> None:
         told = listener, type(listener).__name__, getattr(listener, "raise_error", False) is True
@@ -76,6 +78,20 @@ class Emitter:
             self.chunk_times = True
         if self.tracing is None and is_tracing(listener):
             self.tracing = listener
+
+    def with_async_hooks(self, async_hooks: AsyncHooks) -> "Emitter":
+        """The same for a block of async code inside of sync code, which waits for async hooks itself."""
+        if self.silent:
+            return self
+        return Emitter(self.callbacks, clock=self.clock, make_id=self.make_id, async_hooks=async_hooks)
+
+    def silenced(self) -> "Emitter":
+        """One that tells nobody, for what happens inside `suppress()`."""
+        if self.silent:
+            return self
+        silent = Emitter((), clock=self.clock, make_id=self.make_id)
+        silent.prices, silent.silent = self.prices, True
+        return silent
 
     def has(self, hook: str) -> bool:
         """Whether some callback defines this hook."""
@@ -160,6 +176,13 @@ class Emitter:
             with fence(type(self.tracing).__name__, "annotate"):
                 annotate(operation_id, values)
 
+    def feedback(self, link: Link | None, score: Score) -> None:
+        """Has a score of an operation recorded, by its span."""
+        record = getattr(self.tracing, "feedback", None)
+        if record is not None:
+            with fence(type(self.tracing).__name__, "feedback"):
+                record(link, score)
+
     def _call_inline(
         self, planned: PlannedCallback, name: str, hook: Hook, payload: Payload, scope: "Bracket | None"
     ) -> None:
@@ -185,7 +208,9 @@ class Emitter:
         if (planned.name, name) not in _skipped_async:
             _skipped_async.add((planned.name, name))
             logger.warning(
-                "%s.%s is an async hook and this run is not: it is skipped; use arun() or astream()", planned.name, name
+                "%s.%s is an async hook and this run is not: it is skipped; use arun(), astream() or async with",
+                planned.name,
+                name,
             )
 
 

@@ -1,5 +1,7 @@
 """The exceptions of this package: what stops a run, and what a stream without an end is."""
 
+import weakref
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,3 +49,11 @@ class Leave(BaseException):
         super().__init__(outcome)
         self.outcome = outcome
         self.error = error
+
+
+def weakly(error: BaseException) -> Callable[[], BaseException | None]:
+    """Without what its traceback holds: a tool may survive thousands of failed sub-runs."""
+    try:
+        return weakref.ref(error)
+    except TypeError:  # the built-in ones allow no weak references
+        return lambda: error

@@ -86,6 +86,18 @@ class Link:
     trace_id: str
     span_id: str
     sampled: bool = True
+    state: str = ""
+    """The vendors' `tracestate` that belongs to it, as text."""
+    remote: bool = False
+    """Whether the span is one of another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedPrompt:
+    """Which template a prompt was made from, and in which version of it."""
+
+    name: str
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +115,8 @@ class Origin:
     """Name of the run it belongs to (`gen_ai.agent.name`)."""
     conversation: str | None = None
     labels: Labels = ()
+    prompt: NamedPrompt | None = None
+    """What the model calls inside are made from, where the application says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +160,8 @@ class Started(_Event):
 
     parent: Link | None = None
     """The span of the parent operation."""
+    begun_here: bool = False
+    """Whether spans that the application began inside of the parent are nearer than the parent's."""
     peek: "Callable[[], Finished] | None" = field(default=None, repr=False, compare=False)
     """What is known so far, as if it were abandoned now; for who must stop listening before the end. Ends nothing."""
 

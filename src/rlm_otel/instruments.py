@@ -24,6 +24,8 @@ SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10
 RUN_SECONDS: Final = (*(0.1 * 2**power for power in range(16)), 7200.0)
 TOKENS: Final = tuple(float(4**power) for power in range(14))
 CALLS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+# Scores are yes or no, from -1 to 1, shares, stars, marks up to ten, or percents.
+SCORES: Final = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 50.0, 100.0)
 LEVELS: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 
 _ASKED: Final = (sc.OPERATION_NAME, sc.PROVIDER_NAME, sc.REQUEST_MODEL)
@@ -92,6 +94,14 @@ INSTRUMENTS: Final = (
         integer=True,
     ),
     _sizes(sc.RUN_DEPTH, "{level}", (sc.AGENT_NAME, sc.REQUEST_MODEL), "Recursion level of a run, root = 0.", LEVELS),
+    Instrument(
+        sc.FEEDBACK,
+        "histogram",
+        "1",
+        (sc.EVALUATION_NAME, sc.EVALUATION_LABEL),
+        "Scores that the application gave to what a model said.",
+        SCORES,
+    ),
     _counter(sc.CALLBACK_FAILURES, "{failure}", (sc.RLM_CALLBACK, sc.RLM_HOOK), "Exceptions raised by callbacks."),
     _counter(sc.DROPPED, "{item}", (sc.RLM_REASON,), "Telemetry that was dropped, and why."),
 )

@@ -113,6 +113,9 @@ def _model_call(call: ModelCall, origin: Origin) -> Known:
         return known
     if origin.conversation is not None:
         known[sc.CONVERSATION_ID] = origin.conversation
+    if origin.prompt is not None:
+        known[sc.PROMPT_NAME] = origin.prompt.name
+        known[sc.PROMPT_VERSION] = origin.prompt.version
     if call.stream:
         known[sc.REQUEST_STREAM] = True
     if call.request.reasoning_level is not None:

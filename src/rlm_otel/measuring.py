@@ -6,7 +6,7 @@ from typing import NamedTuple, assert_never
 
 from rlm_otel import semconv as sc
 from rlm_otel.events import Finished, ModelCall, Operation, Origin, Retrying, Run, Started, ToolCall
-from rlm_otel.outcome import Cost, RateLimit, Reply, RunResult, Unpriced, Usage
+from rlm_otel.outcome import Cost, RateLimit, Reply, RunResult, Score, Unpriced, Usage
 from rlm_otel.values import Attributes, present
 
 DeclaredLabels = Mapping[str, tuple[str, ...]]
@@ -159,6 +159,17 @@ def retry_measurements(retrying: Retrying, declared: DeclaredLabels) -> list[Mea
         return []
     own = _own(call, None).plus(*_labels(retrying.origin, declared))
     return [Measurement(sc.ATTEMPTS, 1, own.plus((sc.ERROR_TYPE, retrying.failure.type)))]
+
+
+def score_measurements(score: Score) -> list[Measurement]:
+    """A score; one without a number measures nothing."""
+    if score.value is None:
+        return []
+    return [
+        Measurement(
+            sc.FEEDBACK, score.value, present(((sc.EVALUATION_NAME, score.name), (sc.EVALUATION_LABEL, score.label)))
+        )
+    ]
 
 
 def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Measurement]:

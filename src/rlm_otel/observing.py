@@ -3,14 +3,14 @@
 from collections.abc import Iterable
 from functools import cache
 
-from rlm_otel.ambient import current_bracket
+from rlm_otel.ambient import current_operation
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.emitter import Emitter
 
 
 def emitter_for(callbacks: Iterable[object] | None, *, async_hooks: AsyncHooks | None = None) -> Emitter:
     """The emitter for one operation that begins here; inside a run without callbacks of its own it is the run's."""
-    outer = current_bracket.get()
+    outer = current_operation()
     if callbacks is None and outer is not None:
         return outer.emitter
     return Emitter((shared_callback(),) if callbacks is None else callbacks, async_hooks=async_hooks)

@@ -116,6 +116,17 @@ class RunResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """What somebody thinks of a reply: a number on the application's scale, a word for it, or both."""
+
+    name: str
+    value: float | None = None
+    label: str | None = None
+    explanation: str | None = None
+    """Why; it is content."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why something ended badly. `message` is content: it may quote the prompt."""
 

@@ -25,6 +25,8 @@ class Result:
     run_id: str = ""
     trace_id: str | None = None
     """32 hex digits, to look the run up; None without an `OTelCallback`."""
+    span_id: str | None = None
+    """16 hex digits: the run's span in it."""
     messages: tuple[dict[str, object], ...] = field(default=(), repr=False)
     """The whole conversation in the OpenAI API's words, the answer included: pass it to `run()` to go on."""
 

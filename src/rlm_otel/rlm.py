@@ -1,20 +1,21 @@
 """`RLM`: a small runner on the openai SDK: chat, streams, tools, retries and nested runs, all told to callbacks."""
 
+import contextvars
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from rlm_otel.ambient import attributes, current_bracket, current_labels
+from rlm_otel.ambient import as_in, current_operation
 from rlm_otel.bracket import Bracket
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.clients import Clients
 from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
-from rlm_otel.conversation import Conversation, Task, adrive, drive
 from rlm_otel.effects import Connect
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import SubRunLimit
 from rlm_otel.result import Result
+from rlm_otel.steps import Conversation, Task, adrive, drive
 from rlm_otel.stream import RunStream
 from rlm_otel.sub_runs import query_tool, within_limits
 from rlm_otel.tools import Tool, make_tools
@@ -139,14 +140,14 @@ class RLM:
         and `LimitReached` after `max_turns` model calls.
         """
         emitter = self._emitter(None)
-        conversation = self._conversation(emitter, current_bracket.get(), prompt, request, stream=emitter.wants_tokens)
+        conversation = self._conversation(emitter, current_operation(), prompt, request, stream=emitter.wants_tokens)
         return drive(conversation.steps())
 
     async def arun(self, prompt: Prompt, **request: object) -> Result:
         """The same without blocking the event loop; ends after the last async hook."""
         hooks = AsyncHooks()
         emitter = self._emitter(hooks)
-        conversation = self._conversation(emitter, current_bracket.get(), prompt, request, stream=emitter.wants_tokens)
+        conversation = self._conversation(emitter, current_operation(), prompt, request, stream=emitter.wants_tokens)
         try:
             result = await adrive(conversation.steps())
         finally:
@@ -156,25 +157,11 @@ class RLM:
 
     def stream(self, prompt: Prompt, **request: object) -> RunStream:
         """The answer piece by piece: `with rlm.stream(prompt) as stream: for text in stream: ...`; `stream.result`."""
-        parent, labels = current_bracket.get(), dict(current_labels.get())
-
-        def start() -> tuple[Conversation, Emitter]:
-            emitter = self._emitter(None)
-            with attributes(**labels):
-                return self._conversation(emitter, parent, prompt, request, stream=True), emitter
-
-        return RunStream(start, is_async=False)
+        return RunStream(self._starter(prompt, request, is_async=False), is_async=False)
 
     def astream(self, prompt: Prompt, **request: object) -> RunStream:
         """The same in an event loop: `async with rlm.astream(prompt) as stream: async for text in stream: ...`."""
-        parent, labels = current_bracket.get(), dict(current_labels.get())
-
-        def start() -> tuple[Conversation, Emitter]:
-            emitter = self._emitter(AsyncHooks())
-            with attributes(**labels):
-                return self._conversation(emitter, parent, prompt, request, stream=True), emitter
-
-        return RunStream(start, is_async=True)
+        return RunStream(self._starter(prompt, request, is_async=True), is_async=True)
 
     def __enter__(self) -> Self:
         return self
@@ -198,8 +185,21 @@ class RLM:
 
     # Inside ------------------------------------------------------------
 
+    def _starter(
+        self, prompt: Prompt, request: Mapping[str, object], *, is_async: bool
+    ) -> Callable[[], tuple[Conversation, Emitter]]:
+        """Begins a streamed run later, in the surroundings (labels, conversation...) of where it was asked for."""
+        parent, asked = current_operation(), contextvars.copy_context()
+
+        def start() -> tuple[Conversation, Emitter]:
+            emitter = self._emitter(AsyncHooks() if is_async else None)
+            with as_in(asked):
+                return self._conversation(emitter, parent, prompt, request, stream=True), emitter
+
+        return start
+
     def _emitter(self, async_hooks: AsyncHooks | None) -> Emitter:
-        outer = current_bracket.get()
+        outer = current_operation()
         callbacks = outer.emitter.callbacks if outer is not None and not self.callbacks else self.callbacks
         return Emitter(callbacks, clock=self._clock, make_id=self._make_id, async_hooks=async_hooks)
 

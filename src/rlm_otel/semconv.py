@@ -26,7 +26,8 @@ OTHER_LABEL: Final = "other"
 
 
 # Attributes: each says its type, where it appears, and what it means -------------------------------------------------
-# Places: spans of a `run`, a `model` call, a `tool`; the span event of a `retry`; an `exception` record; a `metric`.
+# Places: spans of a `run`, a `model` call, a `tool`; the span event of a `retry`; an `exception` record; a `feedback`
+# record; a `metric`.
 
 OPERATION_NAME: Final = "gen_ai.operation.name"
 """string; run model tool. `invoke_agent`, `chat` (`text_completion`, `embeddings`) or `execute_tool`."""
@@ -38,6 +39,10 @@ AGENT_NAME: Final = "gen_ai.agent.name"
 """string; run tool. The name of the run; on a tool that of the run it works for."""
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
 """string; run model tool. The application's own session id, where it gave one; never invented."""
+PROMPT_NAME: Final = "gen_ai.prompt.name"
+"""string; model. The template that the prompt was made from, where the application named one with `prompt(...)`."""
+PROMPT_VERSION: Final = "gen_ai.prompt.version"
+"""string; model. Its version, where the application gave one."""
 SERVER_ADDRESS: Final = "server.address"
 """string; model. Host of the model's endpoint."""
 SERVER_PORT: Final = "server.port"
@@ -207,10 +212,21 @@ RLM_CALLBACK: Final = "rlm.callback"
 RLM_HOOK: Final = "rlm.hook"
 """string; metric. Its hook."""
 
+EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+"""string; feedback metric. What was judged: `thumbs`, `relevance`..."""
+EVALUATION_SCORE: Final = "gen_ai.evaluation.score.value"
+"""double; feedback. The score, on the application's own scale."""
+EVALUATION_LABEL: Final = "gen_ai.evaluation.score.label"
+"""string; feedback metric. What the score means, one of few words."""
+EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
+"""string; feedback. Content: why; a judge's or a person's own words."""
+
 RETRY_EVENT: Final = "rlm.retry"
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_LOG: Final = "gen_ai.client.operation.exception"
 DETAILS_LOG: Final = "gen_ai.client.inference.operation.details"
+EVALUATION_LOG: Final = "gen_ai.evaluation.result"
+FEEDBACK_SPAN: Final = "rlm.feedback"
 
 
 # Instruments ---------------------------------------------------------------------------------------------------------
@@ -239,6 +255,7 @@ COST: Final = "rlm.client.cost"
 UNPRICED: Final = "rlm.client.unpriced"
 RATELIMIT_REMAINING: Final = "rlm.client.ratelimit.remaining"
 RATELIMIT_LIMIT: Final = "rlm.client.ratelimit.limit"
+FEEDBACK: Final = "rlm.feedback"
 RUN_DEPTH: Final = "rlm.run.depth"
 CALLBACK_FAILURES: Final = "rlm.callback.failures"
 DROPPED: Final = "rlm.telemetry.dropped"

@@ -10,11 +10,11 @@ from types import TracebackType
 from typing import Any, Self
 
 from rlm_otel import reaper
-from rlm_otel.conversation import Conversation, Steps, adrive, drive
 from rlm_otel.effects import Effect, Reading, aperform, hang_up, perform
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave
 from rlm_otel.result import Result
+from rlm_otel.steps import Conversation, Steps, adrive, drive
 
 Start = Callable[[], tuple[Conversation, Emitter]]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from rlm_otel.errors import Leave, LimitReached, StopRun
-from rlm_otel.events import ModelCall, Operation, ToolCall
-from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, Unpriced, Usage
+from rlm_otel.events import Finished, ModelCall, Operation, ToolCall
+from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.prices import PriceList
 from rlm_otel.reader import read_failure
 
@@ -19,6 +19,15 @@ class Child(NamedTuple):
     usage: Usage | None
     cost: Cost | Unpriced | None
     unpriced_calls: int
+    finish_reasons: tuple[str | None, ...]
+
+
+def child(finished: Finished) -> Child:
+    """What this one adds."""
+    result = finished.result
+    unpriced = result.unpriced_calls if isinstance(result, RunResult) else 0
+    reasons = () if result is None or isinstance(result, ToolResult) else result.finish_reasons
+    return Child(type(finished.operation), finished.usage, finished.cost, unpriced, reasons)
 
 
 def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome, Failure | None]:
@@ -46,22 +55,26 @@ def price(
 def total(children: Sequence[Child], result: Reply | RunResult) -> tuple[Usage | None, Cost | None, RunResult]:
     """A run's usage and cost, those of its sub-runs included, and what it came to, with its own calls counted.
 
-    `result`: the latest reply, or what the producer says that the run came to.
+    `result`: the latest reply, or what the producer says that the run came to; where that has no finish reasons, those
+    of the last call below are the run's.
     """
     usage: Usage | None = None
     costs: list[Cost] = []
     model_calls = tool_calls = unpriced = 0
-    for child in children:
-        model_calls += child.kind is ModelCall
-        tool_calls += child.kind is ToolCall
-        if child.usage is not None:
-            usage = child.usage + (usage or _NO_USAGE)
-        if isinstance(child.cost, Cost):
-            costs.append(child.cost)
-        unpriced += child.unpriced_calls + isinstance(child.cost, Unpriced)
+    for one in children:
+        model_calls += one.kind is ModelCall
+        tool_calls += one.kind is ToolCall
+        if one.usage is not None:
+            usage = one.usage + (usage or _NO_USAGE)
+        if isinstance(one.cost, Cost):
+            costs.append(one.cost)
+        unpriced += one.unpriced_calls + isinstance(one.cost, Unpriced)
+    reasons = result.finish_reasons
+    if not reasons and isinstance(result, RunResult):
+        reasons = next((one.finish_reasons for one in reversed(children) if one.finish_reasons), ())
     counted = RunResult(
         text=result.text,
-        finish_reasons=result.finish_reasons,
+        finish_reasons=reasons,
         inference_calls=model_calls,
         tool_calls=tool_calls,
         unpriced_calls=unpriced,

@@ -17,14 +17,18 @@ from rlm_otel.content import Policy, Redactor, mode_from
 from rlm_otel.events import Event, Finished, Link, Retrying, Started
 from rlm_otel.measuring import DeclaredLabels
 from rlm_otel.otel.arguments import check_choices, check_telemetry, checked_labels
-from rlm_otel.otel.context import without_inner_inference
+from rlm_otel.otel.context import ambient_link, without_inner_inference
 from rlm_otel.otel.failures import exception_signal
 from rlm_otel.otel.operations import Open
 from rlm_otel.otel.recorder import Recorder
+from rlm_otel.outcome import Score
 from rlm_otel.prices import Price, PriceList
 from rlm_otel.telemetry import Telemetry, choose, renew_lock
+from rlm_otel.w3c import read_link
 
 _DEFAULT_TIMEOUT_S: Final = 5.0
+_PARENT: Final = ("TRACEPARENT", "TRACESTATE")
+"""Variables by which whoever starts a job says under which span it belongs."""
 
 _creating = threading.RLock()
 _recorders: Final[WeakSet[Recorder]] = WeakSet()
@@ -132,6 +136,17 @@ class OTelCallback:
         if self._recorder is not None:
             self._recorder.annotate(link_or_id, attributes)
 
+    def here(self) -> Link | None:
+        """The span that is current in the caller's OpenTelemetry context, to go along to another process."""
+        if self._recorder is not None and not self._recorder.joined:
+            return None  # what is there is none of ours, and our own is never put there
+        return ambient_link()
+
+    def feedback(self, link: Link | None, score: Score, /) -> None:
+        """Records a score of the span with this link; without one it belongs to nothing in particular."""
+        if not self._closed:
+            self._live().scores.record(link, score)
+
     def flush(self, timeout_s: float = _DEFAULT_TIMEOUT_S) -> bool:
         """Sends what is finished; False where that takes longer than `timeout_s` seconds."""
         return self._recorder is None or self._recorder.telemetry.flush(timeout_s=timeout_s)
@@ -173,7 +188,8 @@ def _make(options: _Options, environ: Mapping[str, str]) -> Recorder:
         logger_provider=options.logger_provider,
         logs=policy.on_events or exceptions != "span",
     )
-    recorder = Recorder(telemetry, policy, labels=options.labels, exceptions=exceptions)
+    parent = read_link({name: environ[name] for name in _PARENT if name in environ})
+    recorder = Recorder(telemetry, policy, labels=options.labels, exceptions=exceptions, parent=parent)
     _recorders.add(recorder)
     return recorder
 

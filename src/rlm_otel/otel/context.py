@@ -5,8 +5,9 @@ from types import TracebackType
 from typing import Final
 
 from opentelemetry import context
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
 
-from rlm_otel.events import ModelCall, Operation
+from rlm_otel.events import Link, ModelCall, Operation
 from rlm_otel.fence import fence
 
 # The instrumentations of the `opentelemetry-util-genai` family agree on this key: whoever finds an `InferenceData`
@@ -27,6 +28,15 @@ def is_suppressed(operation: Operation) -> bool:
     if any(ambient.get(key) for key in _SUPPRESSION_KEYS):
         return True
     return isinstance(operation, ModelCall) and ambient.get(INFERENCE_KEY) is not None
+
+
+def ambient_link() -> Link | None:
+    """The span that is current in the caller's context, whoever made it."""
+    current = get_current_span().get_span_context()
+    if not current.is_valid:
+        return None
+    trace_id, span_id = format_trace_id(current.trace_id), format_span_id(current.span_id)
+    return Link(trace_id, span_id, current.trace_flags.sampled, current.trace_state.to_header())
 
 
 class Attached:

@@ -6,6 +6,7 @@ from opentelemetry.trace import (
     Span,
     SpanContext,
     TraceFlags,
+    TraceState,
     format_span_id,
     format_trace_id,
     get_current_span,
@@ -21,12 +22,14 @@ def link_of(span: Span, context: Context) -> Link | None:
         parent = get_current_span(context).get_span_context()
         if not own.is_valid or own.span_id == parent.span_id:
             return None
-    return Link(format_trace_id(own.trace_id), format_span_id(own.span_id), own.trace_flags.sampled)
+    state = own.trace_state.to_header() if own.trace_state else ""
+    return Link(format_trace_id(own.trace_id), format_span_id(own.span_id), own.trace_flags.sampled, state)
 
 
 def span_of(link: Link) -> Span:
     """A stand-in for a span that is kept elsewhere: for its children and for exemplars."""
     flags = TraceFlags(TraceFlags.SAMPLED if link.sampled else TraceFlags.DEFAULT)
+    state = TraceState.from_header([link.state]) if link.state else None
     return NonRecordingSpan(
-        SpanContext(int(link.trace_id, 16), int(link.span_id, 16), is_remote=False, trace_flags=flags)
+        SpanContext(int(link.trace_id, 16), int(link.span_id, 16), link.remote, trace_flags=flags, trace_state=state)
     )

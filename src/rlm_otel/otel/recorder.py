@@ -25,6 +25,7 @@ from rlm_otel.otel.links import link_of, span_of
 from rlm_otel.otel.metrics import Metrics
 from rlm_otel.otel.operations import LIMIT, Open, OpenOperations, Series
 from rlm_otel.otel.scope import logger_of, meter_of, tracer_of
+from rlm_otel.otel.scores import Scores
 from rlm_otel.telemetry import Telemetry
 from rlm_otel.values import present
 from rlm_otel.written import Written
@@ -44,6 +45,7 @@ class Recorder:
         labels: DeclaredLabels = MappingProxyType({}),
         exceptions: Signal = "span",
         limit: int = LIMIT,
+        parent: Link | None = None,
     ) -> None:
         logger = logger_of(telemetry.logger_provider) if telemetry.logs != "none" else None
         # What may be said in the logs need not be fit for the traces, and the other way round.
@@ -57,7 +59,9 @@ class Recorder:
         self._failures = Failures(logger, exceptions, on_spans=on_spans, on_events=on_events)
         self._details = Details(logger, on_events)
         self._policy = on_spans
-        self._joined = telemetry.joined_traces
+        self.scores: Final = Scores(logger, self._tracer, self._metrics, on_spans, on_events)
+        self.joined: Final = telemetry.joined_traces
+        self._parent = parent
         self._labels = labels
         self._closed = False
         telemetry.on_shutdown(self.close)
@@ -97,7 +101,7 @@ class Recorder:
 
     def current(self, link: Link) -> AbstractContextManager[None]:
         """A block in which the span is current; private spans are never put into the application's context."""
-        if not self._joined:
+        if not self.joined:
             return UNCHANGED
         operation = self.operations.with_span(link.span_id)
         inside = self._inside(operation) if operation is not None else trace.set_span_in_context(span_of(link))
@@ -149,21 +153,28 @@ class Recorder:
         return Open(started, span, link, inside, otel_context.get_current(), attributes, written, series)
 
     def _place(self, started: Started, parent: Open | None) -> tuple[Context, tuple[trace.Link, ...]]:
-        """Under the parent operation's span, else (joined) the caller's, else (private) a root that links to it."""
+        """Under the parent operation's span, else (joined) the caller's, else (private) a root that links to it.
+
+        Where there is no caller's span: under the one that a carrier or the environment told of.
+        """
+        if started.begun_here and self.joined and trace.get_current_span().get_span_context().is_valid:
+            return otel_context.get_current(), ()
         if parent is not None and parent.link is not None:
             return self._inside(parent), ()
-        if started.parent is not None:
-            span = span_of(started.parent)
-        elif self._joined:
+        above, caller = started.parent, trace.get_current_span().get_span_context()
+        if above is not None and above.remote and self.joined and caller.is_valid:
+            above = None  # the caller's own span is nearer: it began under that one
+        if above is None and not caller.is_valid:
+            above = self._parent
+        if above is not None:
+            return trace.set_span_in_context(span_of(above), None if self.joined else _NO_CONTEXT), ()
+        if self.joined:
             return otel_context.get_current(), ()
-        else:
-            caller = trace.get_current_span().get_span_context()
-            return _NO_CONTEXT, (trace.Link(caller),) if caller.is_valid else ()
-        return trace.set_span_in_context(span, None if self._joined else _NO_CONTEXT), ()
+        return _NO_CONTEXT, (trace.Link(caller),) if caller.is_valid else ()
 
     def _inside(self, operation: Open) -> Context:
         """The caller's context with the operation's span in it: not made anew where the caller's is still the same."""
-        if not self._joined or otel_context.get_current() is operation.ambient:
+        if not self.joined or otel_context.get_current() is operation.ambient:
             return operation.context
         return trace.set_span_in_context(operation.span)
 

@@ -92,6 +92,7 @@ class Conversation:
             elapsed_s=ended.elapsed_s,
             run_id=run.id,
             trace_id=run.link.trace_id if run.link else None,
+            span_id=run.link.span_id if run.link else None,
             messages=tuple(self._messages),
         )
 
