@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 import rlm_otel
-from rlm_otel import current_trace_id
+from rlm_otel import StopRun, current_trace_id
 from rlm_otel.ambient import current_bracket
 from tests.rig import Rig
 
@@ -340,17 +340,19 @@ def test_a_block_that_a_collector_closes_takes_no_lock(rig: Rig) -> None:
     class Hooks:
         def on_run_end(self, outcome: str) -> None:
             told.append(threading.current_thread().name)
+            raise StopRun("too late")
 
     def looping() -> Iterator[str]:
         with rlm_otel.run("one", callbacks=[Hooks(), rig.callback]):
             yield "a"
 
-    generator = looping()
-    next(generator)
-    del generator
+    for _ in range(2):
+        generator = looping()
+        next(generator)
+        del generator
     assert rig.open_spans == []
-    assert told == ["rlm-otel-reaper"]
-    assert rig.outline() == "invoke_agent one (closed)"
+    assert told == ["rlm-otel-reaper"] * 2
+    assert rig.outline() == "invoke_agent one (closed)\ninvoke_agent one (closed)"
     assert nothing_is_current()
 
 
