@@ -131,6 +131,19 @@ def test_a_carrier_that_tells_of_nothing_changes_nothing(rig: Rig) -> None:
     assert rig.outline() == "invoke_agent outer\n  invoke_agent inner"
 
 
+def test_extract_alone_starts_nothing() -> None:
+    """No providers, no exporters, no thread: somebody with callbacks of their own must not get ours for it."""
+    done = run_python(
+        f"""
+        import threading
+        import rlm_otel
+        with rlm_otel.extract({{"traceparent": {PARENT!r}}}):
+            print(rlm_otel.inject()["traceparent"] == {PARENT!r}, threading.active_count())
+        """
+    )
+    assert (done.stdout, done.stderr) == ("True 1\n", "")
+
+
 # The environment ------------------------------------------------------------------------------------------------------
 
 ENVIRONMENT = {"TRACEPARENT": PARENT, "TRACESTATE": "a=b"}

@@ -13,7 +13,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 
 import rlm_otel
-from rlm_otel import current_trace_id
+from rlm_otel import StopRun, current_trace_id, generators
 from rlm_otel.ambient import current_bracket
 from tests.rig import Rig
 
@@ -340,17 +340,19 @@ def test_a_block_that_a_collector_closes_takes_no_lock(rig: Rig) -> None:
     class Hooks:
         def on_run_end(self, outcome: str) -> None:
             told.append(threading.current_thread().name)
+            raise StopRun("too late")
 
     def looping() -> Iterator[str]:
         with rlm_otel.run("one", callbacks=[Hooks(), rig.callback]):
             yield "a"
 
-    generator = looping()
-    next(generator)
-    del generator
+    for _ in range(2):
+        generator = looping()
+        next(generator)
+        del generator
     assert rig.open_spans == []
-    assert told == ["rlm-otel-reaper"]
-    assert rig.outline() == "invoke_agent one (closed)"
+    assert told == ["rlm-otel-reaper"] * 2
+    assert rig.outline() == "invoke_agent one (closed)\ninvoke_agent one (closed)"
     assert nothing_is_current()
 
 
@@ -370,3 +372,47 @@ async def test_a_generator_belongs_to_where_it_was_called(rig: Rig, kind: str) -
         f"  invoke_agent {name} gen_ai.conversation.id=c rlm.label.team=search\n"
         "    execute_tool inside gen_ai.conversation.id=c rlm.label.team=search"
     )
+
+
+def test_a_generator_may_be_read_by_a_thread_for_each_item(rig: Rig) -> None:
+    """As web frameworks do with sync generators; parents stay right."""
+
+    @rlm_otel.run
+    def steps() -> Iterator[int]:
+        with rlm_otel.run("all"):
+            for number in range(3):
+                with rlm_otel.tool(f"step{number}"):
+                    yield number
+
+    with outer(rig):
+        reading, got = steps(), []
+    for _ in range(4):
+        thread = threading.Thread(target=lambda: got.append(next(reading, None)))
+        thread.start()
+        thread.join(5)
+    assert got == [0, 1, 2, None]
+    assert rig.outline() == (
+        "invoke_agent outer\n  invoke_agent steps\n    invoke_agent all\n"
+        "      execute_tool step0\n      execute_tool step1\n      execute_tool step2"
+    )
+
+
+async def test_s35_thousands_of_dropped_generators_leave_nothing_open(rig: Rig) -> None:
+    """The table of open operations is empty again, and so is the list of what asyncio has to close."""
+
+    @rlm_otel.tool(callbacks=[rig.callback])
+    async def dropped() -> AsyncIterator[int]:
+        yield 1
+
+    @rlm_otel.tool(callbacks=[rig.callback])
+    def sync_dropped() -> Iterator[int]:
+        yield 1
+
+    for _ in range(1000):
+        next(sync_dropped())
+        await anext(dropped())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert rig.open_spans == []
+    assert len(rig.spans) == 2000
+    assert generators._closing == set()

@@ -309,3 +309,27 @@ def test_a_runner_inside_another_thread_of_a_plain_pool_begins_anew(rig: Rig) ->
         rlm.run("a")
         rlm.run("b")
     assert rig.outline() == ("invoke_agent outer\n  invoke_agent\n    chat gpt-4o\n  invoke_agent\n    chat gpt-4o")
+
+
+def test_s95_a_block_in_a_hook_is_a_child_of_the_enclosing_run(rig: Rig) -> None:
+    """Beside the tool whose end is told, whatever span the application has open; the hook is not told of its own."""
+
+    class Hooks:
+        def on_tool_end(self, tool_name: str) -> None:
+            with rig.tracer_provider.get_tracer("app").start_as_current_span("check"), rlm_otel.tool("judge"):
+                pass
+
+    with rlm_otel.run("outer", callbacks=[Hooks(), rig.callback]), rlm_otel.tool("work"):
+        pass
+    assert rig.outline() == "invoke_agent outer\n  execute_tool work\n  check\n  execute_tool judge"
+
+
+def test_spans_of_the_application_between_two_of_ours(rigs: Callable[..., Rig]) -> None:
+    """They nest as written, with its own providers; private spans know nothing of them."""
+    rig, private = rigs(), rigs(joined=False)
+    for one in (rig, private):
+        with rlm_otel.run("outer", callbacks=[one.callback]):
+            with rig.tracer_provider.get_tracer("app").start_as_current_span("step"), rlm_otel.tool("work"):
+                pass
+    assert rig.outline() == "invoke_agent outer\n  step\n    execute_tool work\nstep"
+    assert private.outline() == "invoke_agent outer\n  execute_tool work"

@@ -181,3 +181,18 @@ def test_what_refers_to_itself_and_what_is_too_long() -> None:
     assert json_of(loop) == "<builtins.list>"
     text = json_of(list(range(10_000_000)))
     assert (len(text), text[:9], text[-1]) == (65_537, "[0, 1, 2,", "…")
+
+
+def test_s49_on_error_is_called_once_where_a_failure_arose(rig: Rig) -> None:
+    """For a tool of one's own, whose exception leaves it; the run that it leaves as well does not tell it again."""
+    told: list[object] = []
+
+    class Hooks:
+        def on_error(self, error: BaseException, run_id: str) -> None:
+            told.append((str(error), run_id))
+
+    with pytest.raises(LookupError):
+        with rlm_otel.run("outer", callbacks=[Hooks(), rig.callback]) as run, rlm_otel.tool("find"):
+            raise LookupError("no")
+    assert told == [("no", run.id)]
+    assert [len(span.events) for span in rig.spans] == [0, 1]

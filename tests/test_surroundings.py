@@ -89,6 +89,7 @@ def test_nothing_inside_suppress_is_observed(rig: Rig, run: Run) -> None:
     def work() -> str:
         """Works, in silence."""
         with rlm_otel.suppress():
+            rlm_otel.feedback("1" * 32, "thumbs", 1, callbacks=[rig.callback])
             with rlm_otel.run("own", callbacks=[rig.callback]), rlm_otel.tool("own"):
                 assert rlm_otel.current_trace_id() is None
             return rig.rlm("quiet", callbacks=[rig.callback, recorder]).run("Hi").text
@@ -96,7 +97,7 @@ def test_nothing_inside_suppress_is_observed(rig: Rig, run: Run) -> None:
     result = run(rig.rlm(Answer(tool_calls=[Tool("work")]), "done", tools=[work], name="root"))
     assert rig.outline() == "invoke_agent root\n  chat gpt-4o\n  execute_tool work\n  chat gpt-4o"
     assert (result.messages[2]["content"], result.inference_calls) == ("quiet", 2)
-    assert recorder.events == []
+    assert (recorder.events, rig.logs) == ([], [])
 
 
 @all_ways

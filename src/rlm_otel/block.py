@@ -1,6 +1,7 @@
 """A `with` of the application as one operation: begun and current inside it, ended on every way out, sync and async."""
 
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -11,8 +12,8 @@ from rlm_otel.bracket import Bracket
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import Leave
-from rlm_otel.events import Operation
+from rlm_otel.errors import Leave, StopRun
+from rlm_otel.events import Finished, Operation
 from rlm_otel.observing import emitter_for
 
 Callbacks = Iterable[object] | None
@@ -145,7 +146,12 @@ class Block:
     def _tell_later(self, error: BaseException) -> None:
         bracket = self._ours
         if (finished := bracket.end(error)) is not None:
-            reaper.put(partial(bracket.announce, finished))
+            reaper.put(partial(_announce, bracket, finished))
 
     def _before_end(self) -> None:
         """Where a kind of block completes what it knows."""
+
+
+def _announce(bracket: Bracket, finished: Finished) -> None:
+    with suppress(StopRun):  # there is nobody left to stop
+        bracket.announce(finished)

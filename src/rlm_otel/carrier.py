@@ -40,10 +40,11 @@ def extract(carrier: Mapping[str, object], *, callbacks: Callbacks = None) -> It
         yield
         return
     tracing = emitter_for(callbacks).tracing
+    under = getattr(tracing, "under", None)
     with ExitStack() as stack:
         stack.enter_context(holding(current_bracket, None))
         stack.enter_context(holding(remote_parent, link))
-        if tracing is not None:
-            with fence(type(tracing).__name__, "current"):
-                stack.enter_context(tracing.current(link))
+        if under is not None:
+            with fence(type(tracing).__name__, "under"):
+                stack.enter_context(under(link))
         yield

@@ -219,7 +219,11 @@ class Listener(Protocol):
 
 @runtime_checkable
 class Tracing(Protocol):
-    """What gives operations their span ids and their place in the caller's trace (`OTelCallback` does)."""
+    """What gives operations their span ids and their place in the caller's trace (`OTelCallback` does).
+
+    It may have more, which is asked for and not missed: `annotate` (attributes of an open span), `here` (the span that
+    is current in the caller's context), `under` (makes one of another process current there), `feedback` (a score).
+    """
 
     def begin(self, started: Started, /) -> Link | None:
         """Makes the operation's span; None where nothing is to be recorded. `on_event` does not repeat the start."""

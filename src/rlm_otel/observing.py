@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from functools import cache
 
-from rlm_otel.ambient import current_operation
+from rlm_otel.ambient import current_operation, is_suppressed
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.emitter import Emitter
 
@@ -12,8 +12,10 @@ def emitter_for(callbacks: Iterable[object] | None, *, async_hooks: AsyncHooks |
     """The emitter for one operation that begins here; inside a run without callbacks of its own it is the run's."""
     outer = current_operation()
     if callbacks is None and outer is not None:
-        return outer.emitter
-    return Emitter((shared_callback(),) if callbacks is None else callbacks, async_hooks=async_hooks)
+        emitter = outer.emitter
+    else:
+        emitter = Emitter((shared_callback(),) if callbacks is None else callbacks, async_hooks=async_hooks)
+    return emitter.silenced() if is_suppressed.get() else emitter
 
 
 @cache

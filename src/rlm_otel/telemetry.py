@@ -191,6 +191,11 @@ def choose(
         return _with(shared)
 
 
+def joins_traces(tracer_provider: "TracerProvider | None") -> bool:
+    """Whether `choose` would join the application's traces, as things are now."""
+    return bool(_real(tracer_provider) or _global_providers()[0]) and not is_disabled(_environment(None))
+
+
 def renew_lock() -> None:
     """In a forked child: the thread that was choosing is not there to let go."""
     global _choosing

@@ -17,13 +17,13 @@ from rlm_otel.content import Policy, Redactor, mode_from
 from rlm_otel.events import Event, Finished, Link, Retrying, Started
 from rlm_otel.measuring import DeclaredLabels
 from rlm_otel.otel.arguments import check_choices, check_telemetry, checked_labels
-from rlm_otel.otel.context import ambient_link, without_inner_inference
+from rlm_otel.otel.context import UNCHANGED, ambient_link, under, without_inner_inference
 from rlm_otel.otel.failures import exception_signal
 from rlm_otel.otel.operations import Open
 from rlm_otel.otel.recorder import Recorder
 from rlm_otel.outcome import Score
 from rlm_otel.prices import Price, PriceList
-from rlm_otel.telemetry import Telemetry, choose, renew_lock
+from rlm_otel.telemetry import Telemetry, choose, joins_traces, renew_lock
 from rlm_otel.w3c import read_link
 
 _DEFAULT_TIMEOUT_S: Final = 5.0
@@ -141,6 +141,16 @@ class OTelCallback:
         if self._recorder is not None and not self._recorder.joined:
             return None  # what is there is none of ours, and our own is never put there
         return ambient_link()
+
+    def under(self, link: Link, /) -> AbstractContextManager[None]:
+        """A block in which spans of the application belong under one of another process; nothing is made for that."""
+        if self._recorder is not None:
+            joined = self._recorder.joined
+        elif self._options.telemetry is not None:
+            joined = self._options.telemetry.joined_traces
+        else:
+            joined = joins_traces(self._options.tracer_provider)
+        return under(link) if joined else UNCHANGED
 
     def feedback(self, link: Link | None, score: Score, /) -> None:
         """Records a score of the span with this link; without one it belongs to nothing in particular."""

@@ -5,10 +5,11 @@ from types import TracebackType
 from typing import Final
 
 from opentelemetry import context
-from opentelemetry.trace import format_span_id, format_trace_id, get_current_span
+from opentelemetry.trace import format_span_id, format_trace_id, get_current_span, set_span_in_context
 
 from rlm_otel.events import Link, ModelCall, Operation
 from rlm_otel.fence import fence
+from rlm_otel.otel.links import span_of
 
 # The instrumentations of the `opentelemetry-util-genai` family agree on this key: whoever finds an `InferenceData`
 # under it is inside somebody else's span of the same model call and makes no telemetry of its own.
@@ -58,6 +59,11 @@ class Attached:
             self._token.var.reset(self._token)
         except (ValueError, RuntimeError):
             pass
+
+
+def under(link: Link) -> Attached:
+    """A block in which a span that is kept elsewhere is current."""
+    return Attached(set_span_in_context(span_of(link)))
 
 
 class Unchanged:
