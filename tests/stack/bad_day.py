@@ -110,7 +110,7 @@ def bad_day(stack: RealStack, answers: Answers) -> Iterator[None]:
     """All of it; in the block a call is still in flight."""
     spend_little_before(stack)
     lose_sight_of_jaeger(stack, answers)
-    open_too_many(stack)
+    open_too_many(stack, SERVICE)
     send_what_is_too_old(stack)
     with sending(stack, SERVICE) as telemetry:
         labels = {"team": ("search", "ads"), "feature": ("chat",)}
@@ -183,9 +183,9 @@ def lose_sight_of_jaeger(stack: RealStack, answers: Answers) -> None:
         stack.start("jaeger")
 
 
-def open_too_many(stack: RealStack) -> None:
+def open_too_many(stack: RealStack, service: str) -> None:
     """More calls at once than are kept: the oldest is dropped, and counted."""
-    with sending(stack, SERVICE, OTEL_TRACES_EXPORTER="none") as telemetry:
+    with sending(stack, service, OTEL_TRACES_EXPORTER="none") as telemetry:
         emitter = Emitter([OTelCallback(telemetry)])
         call = ModelCall(provider="openai", model="gpt-4.1", messages=())
         brackets = [Bracket(emitter, call).__enter__() for _ in range(LIMIT + 1)]

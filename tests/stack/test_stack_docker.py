@@ -100,6 +100,16 @@ def test_up_makes_a_password_waits_and_shows_where_to_look(machine: Machine, tmp
     assert machine.calls() == ["up --detach --wait --wait-timeout 300"]
 
 
+def test_up_with_alerts_shows_alertmanager_too(machine: Machine, tmp_path: Path) -> None:
+    """The profile stands in `.env`, where Compose reads it."""
+    (machine.state / ".env").write_text("COMPOSE_PROFILES=alerts\nALERTMANAGER_PORT=19093\n")
+    service = write_program(tmp_path / "service", SERVICE)
+    with subprocess.Popen([service, str(machine.health_port), "well"], stdout=subprocess.DEVNULL) as collector:
+        answer = machine.command("up")
+        collector.terminate()
+    assert answer.stdout.splitlines()[-1] == "Alerts      http://localhost:19093  (Alertmanager)"
+
+
 def test_without_docker_it_is_said(machine: Machine) -> None:
     """With the way that needs none; nothing was written."""
     (machine.bin / "docker").unlink()
