@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from grafana.build.asking import Asker
-from grafana.build.units import figure
+from grafana.build.units import figure, ticks
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_800_000_000
@@ -134,3 +134,18 @@ def test_the_command_writes_one_picture_a_dashboard(server: ThreadingHTTPServer,
 def test_numbers_are_written_in_their_unit(value: float, unit: str, text: str) -> None:
     """As short as a reader needs."""
     assert figure(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("most", "marks"),
+    [
+        (0.0, [0, 0.25, 0.5, 0.75, 1]),
+        (1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (0.047, [0, 0.02, 0.04, 0.06]),
+        (338, [0, 100, 200, 300, 400]),
+        (500_000, [0, 200_000, 400_000, 600_000]),
+    ],
+)
+def test_an_axis_has_round_figures(most: float, marks: list[float]) -> None:
+    """From 0 to the first that is not below the highest value."""
+    assert ticks(most) == pytest.approx(marks)

@@ -10,6 +10,14 @@ DOLLARS: Final = "currencyUSD"
 PER_MINUTE: Final = "cpm"
 
 
+def ticks(most: float) -> list[float]:
+    """Round figures for an axis that begins at 0: three to six of them, the last at or above `most`."""
+    rough = most / 4 or 0.25
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 2.5, 5, 10) if size * factor >= rough * (1 - 1e-9))
+    return [step * number for number in range(math.ceil(most / step - 1e-9) + 1 if most else 5)]
+
+
 def figure(value: float, unit: str) -> str:
     """A number as Grafana would write it in this unit."""
     if math.isinf(value):
