@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from grafana.build.asking import Answer, Asker
 from grafana.build.expressions import DASHBOARDS
-from grafana.build.units import figure, ticks
+from grafana.build.units import figure, moments, ticks
 
 UNIT_X, UNIT_Y, GAP, LEFT = 60, 34, 8, 60
 PLAIN, PALE = "#ccccdc", "#8e8e9b"
@@ -64,9 +64,8 @@ class Plot:
         return self.bottom - (self.bottom - 30) * value / self.top
 
     def times(self) -> Iterator[str]:
-        """Five times of the day, or days, below."""
-        for at in (self.start + self.range * part / 4 for part in range(5)):
-            text = time.strftime("%H:%M" if self.range <= 86400 else "%d.%m.", time.localtime(at))
+        """Some times of the day, or days, below."""
+        for at, text in moments(self.start, self.range):
             yield words(self.x(at), self.bottom + 14, text, 10, PALE, "middle")
 
 
@@ -138,7 +137,7 @@ def draw_table(panel: Panel, columns: Mapping[str, list[Answer]], w: float, h: f
             rows.setdefault(key, {})[f"Value #{ref}"] = one.points[-1][1]
     by = next(name for name in fields if fields[name]["displayName"] == panel["options"]["sortBy"][0]["displayName"])
     lines = sorted(rows.items(), key=lambda row: -row[1].get(by, 0))[: int((h - 60) / 20)]
-    shares = [1 if "unit" in field else 1.5 for field in fields.values()]
+    shares = [max(len(field["displayName"]), 8 if "unit" in field else 14) for field in fields.values()]
     for index, (name, field) in enumerate(fields.items()):
         x = 12 + (w - 20) * sum(shares[:index]) / sum(shares)
         yield words(x, 44, field["displayName"], 11, "#6e9fff")

@@ -1,6 +1,7 @@
 """The script that draws the dashboards: every kind of panel, from the answers of a server that plays Prometheus."""
 
 import importlib.util
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from grafana.build.asking import Asker
-from grafana.build.units import figure, ticks
+from grafana.build.units import figure, moments, ticks
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_800_000_000
@@ -149,3 +150,13 @@ def test_numbers_are_written_in_their_unit(value: float, unit: str, text: str) -
 def test_an_axis_has_round_figures(most: float, marks: list[float]) -> None:
     """From 0 to the first that is not below the highest value."""
     assert ticks(most) == pytest.approx(marks)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "apart_s"), [(6, 60), (15, 180), (60, 600), (7 * 1440, 86400), (30 * 1440, 432000)]
+)
+def test_times_are_whole_minutes_or_days_apart(minutes: int, apart_s: int) -> None:
+    """Where that can be; else a quarter of the range."""
+    times = [at for at, _ in moments(NOW, minutes * 60)]
+    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {apart_s}
+    assert (times[0], times[-1]) == (NOW, NOW + minutes * 60)

@@ -131,7 +131,6 @@ def errors_by_model() -> Panel:
             ratio(exact_increase(FAILED, RATE, _BY_MODEL), exact_increase(OPERATIONS, RATE, _BY_MODEL)), _MODEL_LEGEND
         ),
         links=traces(_OF_MODEL, failed=True),
-        top=1,
     )
 
 

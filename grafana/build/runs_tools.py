@@ -237,7 +237,6 @@ def tool_errors() -> Panel:
             ratio(exact_increase(TOOL_FAILED, RATE, _BY_TOOL), exact_increase(TOOL_COUNT, RATE, _BY_TOOL)), _TOOL_LEGEND
         ),
         links=traces(_OF_TOOL, failed=True),
-        top=1,
     )
 
 
