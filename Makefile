@@ -21,6 +21,7 @@ help:
 	@echo "make bench           cost per call and per chunk"
 	@echo "make format          let ruff rewrite the sources"
 	@echo "make docs            write the generated docs and dashboards anew"
+	@echo "make pictures        draw the dashboards of docs/stack.md anew (runs the stack for 6 minutes)"
 	@echo "make clean           remove .venv and everything generated"
 
 demo: .venv/installed
@@ -75,6 +76,9 @@ docs: .venv/installed
 	@.venv/bin/python scripts/telemetry_docs.py
 	@.venv/bin/python scripts/behaviours_docs.py
 	@.venv/bin/python scripts/dashboards.py
+
+pictures: stack-binaries
+	@.venv/bin/python scripts/pictures.py
 
 bench: .venv/installed
 	@.venv/bin/python scripts/bench.py
