@@ -47,5 +47,5 @@ def test_alertmanager_runs_with_what_the_start_script_made_of_the_template(stack
     with urlopen(f"{stack.alertmanager_api}/api/v2/status", timeout=10) as answer:
         told = json.load(answer)
     assert told["cluster"]["status"] == "disabled"
-    assert "group_by:\n  - alertname\n  - job\n" in told["config"]["original"]
+    assert "group_by:\n  - alertname\n  - service_name\n" in told["config"]["original"]
     assert stack.state("alertmanager") == "healthy"

@@ -38,7 +38,7 @@ def test_the_programs_accept_the_shipped_configurations(stack: RealStack) -> Non
 
 
 def test_the_command_starts_tells_and_stops(tmp_path: Path) -> None:
-    """`up --no-docker`, `status`, `down`, each in a process of its own; a second `up` finds all running.
+    """`up --no-docker`, `status`, `down`, `reset`, each in a process of its own; a second `up` finds all running.
 
     With the profile for alerts: Alertmanager is started by its script, which becomes the program.
     """
@@ -69,3 +69,7 @@ def test_the_command_starts_tells_and_stops(tmp_path: Path) -> None:
         stopped = command("down")
     assert stopped.stdout == "collector stopped\njaeger stopped\nprometheus stopped\nalertmanager stopped\n"
     assert command("status").returncode == 1
+    stored = {"alertmanager", "collector", "jaeger", "logs", "prometheus"}
+    assert stored <= {path.name for path in tmp_path.iterdir()}
+    assert command("reset", "--yes").stdout == "all that was stored is gone\n"
+    assert stored.isdisjoint(path.name for path in tmp_path.iterdir())
