@@ -119,6 +119,18 @@ def test_the_command_writes_one_picture_a_dashboard(server: ThreadingHTTPServer,
     ]
 
 
+@pytest.mark.parametrize("name", ["cost", "llm-overview", "reliability", "runs-tools"])
+def test_the_picture_in_the_docs_shows_every_panel_and_none_is_empty(name: str) -> None:
+    """After a change of a panel's title: make pictures."""
+    path = ROOT / "docs" / "pictures" / f"{name}.svg"
+    texts = [one.text for one in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+    board = json.loads((ROOT / "grafana" / "dashboards" / f"{name}.json").read_text(encoding="utf-8"))
+    titles = [panel["title"].replace("$model", "all") for panel in board["panels"]]
+    assert [title for title in titles if title not in texts] == []
+    assert "no data" not in texts
+    assert path.stat().st_size < 300_000
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
