@@ -6,8 +6,8 @@ PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo demo-local up down status reset stack stack-binaries test test-local-llm test-stack check lint format
-.PHONY: types docs bench clean
+.PHONY: help demo demo-local up down status reset stack stack-binaries alertmanager test test-local-llm test-stack
+.PHONY: check lint format types docs pictures bench clean
 
 help:
 	@echo "make demo            a whole trace on this machine: no key, no Docker, no network"
@@ -16,11 +16,12 @@ help:
 	@echo "make stack           the same without Docker (builds what is missing, about 8 minutes, once)"
 	@echo "make test            the tests"
 	@echo "make test-local-llm  the tests that need the small model"
-	@echo "make test-stack      the tests against the real collector, Jaeger and Prometheus"
+	@echo "make test-stack      the tests against the real collector, Jaeger, Prometheus and Alertmanager"
 	@echo "make check           lint, types and tests"
 	@echo "make bench           cost per call and per chunk"
 	@echo "make format          let ruff rewrite the sources"
 	@echo "make docs            write the generated docs and dashboards anew"
+	@echo "make pictures        draw the dashboards of docs/stack.md anew (runs the stack for 6 minutes)"
 	@echo "make clean           remove .venv and everything generated"
 
 demo: .venv/installed
@@ -49,7 +50,10 @@ test-local-llm: .venv/local-llm
 	@echo "tests with the small model"
 	@.venv/bin/python -m pytest -m local_llm
 
-test-stack: stack-binaries
+alertmanager:
+	@command -v alertmanager >/dev/null || command -v prometheus-alertmanager >/dev/null || { echo "the tests of the stack need Alertmanager 0.25 or newer, and PATH has neither 'alertmanager' nor 'prometheus-alertmanager'; install it (Debian and Ubuntu: sudo apt-get install prometheus-alertmanager)" >&2; exit 1; }
+
+test-stack: alertmanager stack-binaries
 	@echo "tests against the real programs"
 	@.venv/bin/python -m pytest -m stack
 
@@ -72,6 +76,9 @@ docs: .venv/installed
 	@.venv/bin/python scripts/telemetry_docs.py
 	@.venv/bin/python scripts/behaviours_docs.py
 	@.venv/bin/python scripts/dashboards.py
+
+pictures: stack-binaries
+	@.venv/bin/python scripts/pictures.py
 
 bench: .venv/installed
 	@.venv/bin/python scripts/bench.py

@@ -7,6 +7,7 @@ see whether a panel is empty, its legend readable and its unit right where there
 
 import argparse
 import json
+import math
 import re
 import sys
 import time
@@ -19,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from grafana.build.asking import Answer, Asker
 from grafana.build.expressions import DASHBOARDS
-from grafana.build.units import figure
+from grafana.build.units import figure, moments, ticks
 
 UNIT_X, UNIT_Y, GAP, LEFT = 60, 34, 8, 60
 PLAIN, PALE = "#ccccdc", "#8e8e9b"
@@ -63,9 +64,8 @@ class Plot:
         return self.bottom - (self.bottom - 30) * value / self.top
 
     def times(self) -> Iterator[str]:
-        """Five times of the day, or days, below."""
-        for at in (self.start + self.range * part / 4 for part in range(5)):
-            text = time.strftime("%H:%M" if self.range <= 86400 else "%d.%m.", time.localtime(at))
+        """Some times of the day, or days, below."""
+        for at, text in moments(self.start, self.range):
             yield words(self.x(at), self.bottom + 14, text, 10, PALE, "middle")
 
 
@@ -76,12 +76,13 @@ def draw_lines(panel: Panel, series: list[Answer], w: float, h: float, asker: As
     below: dict[float, float] = {}
     for at, value in (point for one in series for point in one.points):
         below[at] = below.get(at, 0) + value if bars else max(below.get(at, 0), value)
-    top = min((max(below.values()) or 1) * 1.05, defaults.get("max", float("inf")))
-    rows = min(len(series), 4)
-    plot = Plot(asker, w, h - 22 - 14 * rows, top)
-    for value in (top * part / 4 for part in range(5)):
-        yield box(LEFT, plot.y(value), plot.width, 0.5, "#333342")
-        yield words(LEFT - 4, plot.y(value) + 4, figure(value, defaults["unit"]), 10, PALE, "end")
+    marks = ticks(defaults.get("max") or max(below.values()))
+    columns = 2 if len(series) > 4 and max(len(one.legend) for one in series) * 6 + 24 < w / 2 else 1
+    rows = math.ceil(len(series) / columns)
+    plot = Plot(asker, w, h - 22 - 14 * rows, marks[-1])
+    for value in marks:
+        text = words(LEFT - 4, plot.y(value) + 4, figure(value, defaults["unit"]), 10, PALE, "end")
+        yield box(LEFT, plot.y(value), plot.width, 0.5, "#333342") + text
     yield from plot.times()
     fixed = {one["matcher"]["options"]: one["properties"][0]["value"] for one in panel["fieldConfig"]["overrides"]}
     for index, one in enumerate(series):
@@ -95,9 +96,8 @@ def draw_lines(panel: Panel, series: list[Answer], w: float, h: float, asker: As
             points = [(plot.x(at), plot.y(value)) for at, value in one.points]
             yield f'<path d="M{"L".join(f"{x:.1f},{y:.1f}" for x, y in points)}" fill="none" stroke="{color}"/>'
             yield "".join(box(x - 1, y - 1, 2, 2, color) for x, y in points)
-        if index < 8:
-            x, y = 14 + (index // rows) * (w - 20) / 2, plot.bottom + 30 + 14 * (index % rows)
-            yield box(x, y - 7, 10, 3, color) + words(x + 14, y - 2, one.legend[: int(w / 13)])
+        x, y = 14 + (index // rows) * (w - 20) / 2, plot.bottom + 30 + 14 * (index % rows)
+        yield box(x, y - 7, 10, 3, color) + words(x + 14, y - 2, one.legend)
 
 
 def draw_heatmap(panel: Panel, series: list[Answer], w: float, h: float, asker: Asker) -> Iterator[str]:
@@ -137,26 +137,27 @@ def draw_table(panel: Panel, columns: Mapping[str, list[Answer]], w: float, h: f
             rows.setdefault(key, {})[f"Value #{ref}"] = one.points[-1][1]
     by = next(name for name in fields if fields[name]["displayName"] == panel["options"]["sortBy"][0]["displayName"])
     lines = sorted(rows.items(), key=lambda row: -row[1].get(by, 0))[: int((h - 60) / 20)]
+    shares = [max(len(field["displayName"]), 8 if "unit" in field else 14) for field in fields.values()]
     for index, (name, field) in enumerate(fields.items()):
-        x = 12 + (w - 20) * index / len(fields)
+        x = 12 + (w - 20) * sum(shares[:index]) / sum(shares)
         yield words(x, 44, field["displayName"], 11, "#6e9fff")
         for line, (key, values) in enumerate(lines):
             value = values.get(name)
             text = key[index] if value is None else figure(value, field["unit"])
             fill = PLAIN if value is None else colored(value, field.get("thresholds"))
-            yield words(x, 66 + 20 * line, text[: int(w / len(fields) / 6.5)], 11, fill)
+            yield words(x, 66 + 20 * line, text[: int(w * shares[index] / sum(shares) / 6.5)], 11, fill)
 
 
 def draw_panel(panel: Panel, asker: Asker) -> Iterator[str]:
     """One panel in its place; `no data` where Prometheus has none."""
+    asker = asker.over(panel)
     place, title = panel["gridPos"], re.sub(r"\$\w+", "all", panel["title"])
     w, h = place["w"] * UNIT_X - GAP, place["h"] * UNIT_Y - GAP
     yield f'<g transform="translate({place["x"] * UNIT_X + GAP},{place["y"] * UNIT_Y + 44})">'
     found = asker.ask(panel)
     series = [one for answers in found.values() for one in answers]
     if panel["type"] != "row":
-        yield box(0, 0, w, h, "#181b1f")
-        yield "" if series else words(w / 2, h / 2 + 14, "no data", 14, PALE, "middle")
+        yield box(0, 0, w, h, "#181b1f") + ("" if series else words(w / 2, h / 2, "no data", 14, PALE, "middle"))
     yield words(10, 20, title, 13, "#ffffff")
     match panel["type"] if series else "empty":
         case "timeseries":
@@ -188,9 +189,8 @@ def main(arguments: list[str]) -> int:
     options = parser.parse_args(arguments)
     options.into.mkdir(parents=True, exist_ok=True)
     for path in sorted(DASHBOARDS.glob("*.json")):
-        picture = draw(
-            json.loads(path.read_text(encoding="utf-8")), Asker(options.address, time.time(), options.minutes * 60)
-        )
+        board = json.loads(path.read_text(encoding="utf-8"))
+        picture = draw(board, Asker(options.address, time.time(), options.minutes * 60))
         (options.into / f"{path.stem}.svg").write_text(picture, encoding="utf-8", newline="\n")
     return 0
 

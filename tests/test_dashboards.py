@@ -15,8 +15,9 @@ import pytest
 
 from grafana.build.expressions import Expression, all_expressions, fill_in
 from grafana.build.names import labels_by_series, series
-from grafana.build.promql import exact_increase, quantile, ratio
+from grafana.build.promql import quantile, ratio
 from rlm_otel import semconv as sc
+from rlm_otel.views.promql import exact_increase
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "grafana" / "dashboards").glob("*.json"))
@@ -64,6 +65,18 @@ def selected(selector: promql_parser.VectorSelector) -> tuple[str, list[str]]:
     """The metric of a selector, and the labels that it matches."""
     pairs = {matcher.name: matcher.value for matcher in selector.matchers.matchers}
     return selector.name or pairs["__name__"], [name for name in pairs if name != "__name__"]
+
+
+def test_a_legend_names_all_that_tells_its_lines_apart() -> None:
+    """Else two services, or two vendors of one model, are drawn as two lines of the same name."""
+    lines = [one for one in EXPRESSIONS if one.kind == "range" and one.legend != "{{le}}"]
+    parted = {one: set(found[1].split(", ")) for one in lines if (found := re.search(r" by \(([^)]+)\)", one.expr))}
+    assert len(parted) >= 40
+    unnamed = {
+        (one.dashboard, one.panel): labels - {"le"} - set(re.findall(r"\{\{(\w+)\}\}", one.legend))
+        for one, labels in parted.items()
+    }
+    assert {panel: labels for panel, labels in unnamed.items() if labels} == {}
 
 
 def test_the_files_are_what_the_code_makes() -> None:

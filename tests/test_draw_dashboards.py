@@ -1,6 +1,7 @@
 """The script that draws the dashboards: every kind of panel, from the answers of a server that plays Prometheus."""
 
 import importlib.util
+import itertools
 import json
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from grafana.build.asking import Asker
-from grafana.build.units import figure
+from grafana.build.units import figure, moments, ticks
 
 ROOT = Path(__file__).parents[1]
 NOW = 1_800_000_000
@@ -118,6 +119,18 @@ def test_the_command_writes_one_picture_a_dashboard(server: ThreadingHTTPServer,
     ]
 
 
+@pytest.mark.parametrize("name", ["cost", "llm-overview", "reliability", "runs-tools"])
+def test_the_picture_in_the_docs_shows_every_panel_and_none_is_empty(name: str) -> None:
+    """After a change of a panel's title: make pictures."""
+    path = ROOT / "docs" / "pictures" / f"{name}.svg"
+    texts = [one.text for one in ElementTree.parse(path).iter("{http://www.w3.org/2000/svg}text")]
+    board = json.loads((ROOT / "grafana" / "dashboards" / f"{name}.json").read_text(encoding="utf-8"))
+    titles = [panel["title"].replace("$model", "all") for panel in board["panels"]]
+    assert [title for title in titles if title not in texts] == []
+    assert "no data" not in texts
+    assert path.stat().st_size < 300_000
+
+
 @pytest.mark.parametrize(
     ("value", "unit", "text"),
     [
@@ -134,3 +147,28 @@ def test_the_command_writes_one_picture_a_dashboard(server: ThreadingHTTPServer,
 def test_numbers_are_written_in_their_unit(value: float, unit: str, text: str) -> None:
     """As short as a reader needs."""
     assert figure(value, unit) == text
+
+
+@pytest.mark.parametrize(
+    ("most", "marks"),
+    [
+        (0.0, [0, 0.25, 0.5, 0.75, 1]),
+        (1.0, [0, 0.25, 0.5, 0.75, 1]),
+        (0.047, [0, 0.02, 0.04, 0.06]),
+        (338, [0, 100, 200, 300, 400]),
+        (500_000, [0, 200_000, 400_000, 600_000]),
+    ],
+)
+def test_an_axis_has_round_figures(most: float, marks: list[float]) -> None:
+    """From 0 to the first that is not below the highest value."""
+    assert ticks(most) == pytest.approx(marks)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "apart_s"), [(6, 60), (15, 180), (60, 600), (7 * 1440, 86400), (30 * 1440, 432000)]
+)
+def test_times_are_whole_minutes_or_days_apart(minutes: int, apart_s: int) -> None:
+    """Where that can be; else a quarter of the range."""
+    times = [at for at, _ in moments(NOW, minutes * 60)]
+    assert {later - earlier for earlier, later in itertools.pairwise(times)} == {apart_s}
+    assert (times[0], times[-1]) == (NOW, NOW + minutes * 60)

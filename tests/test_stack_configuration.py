@@ -72,7 +72,7 @@ def test_what_the_collector_accepted_survives_a_crash() -> None:
     exporters = COLLECTOR["exporters"]
     queues = {name: settings["sending_queue"]["storage"] for name, settings in exporters.items() if name != "file/logs"}
     assert queues == {"otlp_grpc/jaeger": "file_storage/queue", "otlp_http/prometheus": "file_storage/queue"}
-    assert exporters["otlp_grpc/jaeger"]["retry_on_failure"]["max_elapsed_time"] == "0s"
+    assert exporters["otlp_grpc/jaeger"]["retry_on_failure"]["max_elapsed_time"] == "12h"
     assert JAEGER["service"]["pipelines"]["traces"]["processors"] == []
 
 
@@ -231,6 +231,7 @@ def test_secrets_are_taken_out_before_anything_is_handed_on() -> None:
         "memory_limiter",
         "transform/open_status",
         "redaction",
+        "transform/cut",
         "transform/close_status",
     ]
     assert pipelines["logs"]["processors"] == ["memory_limiter", "redaction"]

@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 
 from rlm_otel.views.cli import cost
 from rlm_otel.views.durations import seconds_of, told
-from rlm_otel.views.promql import total
+from rlm_otel.views.promql import exact_increase
 from tests.fake_backend import PAGE, Answers, FakeBackend, Query, Reply
 
 Vector = Iterable[tuple[Mapping[str, str], str]]
@@ -73,13 +73,6 @@ def lines(text: str) -> list[str]:
 # What is asked and shown ---------------------------------------------------------------------------------------------
 
 
-def test_totals_are_asked_for_so_that_processes_which_came_and_went_count() -> None:
-    """Not `increase`, which misses the first value of each series."""
-    assert total("m", "a, b", "3600s") == (
-        "sum by (a, b) (((last_over_time(m[3600s]) - (m offset 3600s)) >= 0) or last_over_time(m[3600s]))"
-    )
-
-
 def test_every_key_has_its_label() -> None:
     """Ours by name, any other is a label that the application declared; all is asked for the same moment."""
     with FakeBackend(prometheus()) as backend:
@@ -87,13 +80,17 @@ def test_every_key_has_its_label() -> None:
         CliRunner().invoke(cost, ["--prometheus", backend.url, *arguments])
         queries = [query for query in backend.queries("/api/v1/query") if "sum by" in query["query"]]
     labels = (
-        "rlm_label_team, gen_ai_request_model, gen_ai_provider_name, service_name, deployment_environment_name, "
-        "rlm_label_cost_center"
+        "rlm_label_team",
+        "gen_ai_request_model",
+        "gen_ai_provider_name",
+        "service_name",
+        "deployment_environment_name",
+        "rlm_label_cost_center",
     )
     assert [query["query"] for query in queries] == [
-        total("rlm_client_cost_total", labels, "3600s"),
-        total("rlm_client_operations_total", labels, "3600s"),
-        total("rlm_client_unpriced_total", f"{labels}, rlm_reason", "3600s"),
+        exact_increase("rlm_client_cost_total", "3600s", labels),
+        exact_increase("rlm_client_operations_total", "3600s", labels),
+        exact_increase("rlm_client_unpriced_total", "3600s", (*labels, "rlm_reason")),
     ]
     assert len({query["time"] for query in queries}) == 1
 

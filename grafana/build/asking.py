@@ -4,7 +4,7 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode
 from urllib.request import urlopen
@@ -34,6 +34,10 @@ class Asker:
     end_s: float
     range_s: int
     export_s: int = 15
+
+    def over(self, panel: Mapping[str, Any]) -> "Asker":
+        """The same for one panel: bars of days are shown for a week at least."""
+        return replace(self, range_s=max(self.range_s, 7 * _DAY_S)) if panel.get("interval") == "1d" else self
 
     def step_s(self, panel: Mapping[str, Any]) -> int:
         """From point to point of a panel."""

@@ -8,9 +8,10 @@ from grafana.build import panels
 from grafana.build.frame import dashboard, row
 from grafana.build.names import COST_SOURCE, FEATURE, MODEL, PROVIDER, REASON, TEAM, series
 from grafana.build.panels import Column, Panel, Query
-from grafana.build.promql import LABELLED, RANGE, exact_increase, exact_rate, or_zero, ratio, select
+from grafana.build.promql import LABELLED, RANGE, exact_rate, or_zero, ratio, select
 from grafana.build.units import COUNT, DOLLARS
 from rlm_otel import semconv as sc
+from rlm_otel.views.promql import exact_increase
 
 _DAY: Final = "1d"
 
@@ -119,7 +120,7 @@ def pace() -> Panel:
         "Cost per hour, by model",
         f"What an hour at this pace costs. {_UNPRICED_TOO}",
         DOLLARS,
-        Query(exact_rate(COST, (PROVIDER, MODEL), seconds=3600), f"{{{{{MODEL}}}}}"),
+        Query(exact_rate(COST, (PROVIDER, MODEL), seconds=3600), f"{{{{{MODEL}}}}} · {{{{{PROVIDER}}}}}"),
     )
 
 

@@ -4,11 +4,12 @@ from typing import Final
 
 from grafana.build import panels
 from grafana.build.frame import Row, row
-from grafana.build.names import REASON, label, series
+from grafana.build.names import REASON, series
 from grafana.build.panels import Panel, Query
-from grafana.build.promql import RATE, SCOPE, exact_increase, exact_rate, or_zero, select, total
+from grafana.build.promql import RATE, SCOPE, exact_rate, or_zero, select, total
 from grafana.build.units import COUNT, SHARE
 from rlm_otel import semconv as sc
+from rlm_otel.views.promql import exact_increase, label
 
 _SIGNALS: Final = {"spans": "spans", "metric points": "metric_points"}
 _OURS: Final = select(series(sc.OPERATIONS), *SCOPE)

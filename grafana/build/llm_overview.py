@@ -8,9 +8,10 @@ from grafana.build import names, panels
 from grafana.build.frame import dashboard, row, traces
 from grafana.build.names import MODEL, OUTCOME, PROVIDER, SERVICE, series
 from grafana.build.panels import Column, Panel, Query
-from grafana.build.promql import CALLS, RANGE, RATE, exact_increase, exact_rate, or_zero, quantile, ratio, select
+from grafana.build.promql import CALLS, RANGE, RATE, exact_rate, or_zero, quantile, ratio, select
 from grafana.build.units import COUNT, DOLLARS, PER_MINUTE, SECONDS, SHARE
 from rlm_otel import semconv as sc
+from rlm_otel.views.promql import exact_increase
 
 _BY_MODEL: Final = (SERVICE, MODEL)
 _MODEL_LEGEND: Final = f"{{{{{MODEL}}}}} · {{{{{SERVICE}}}}}"
@@ -130,7 +131,6 @@ def errors_by_model() -> Panel:
             ratio(exact_increase(FAILED, RATE, _BY_MODEL), exact_increase(OPERATIONS, RATE, _BY_MODEL)), _MODEL_LEGEND
         ),
         links=traces(_OF_MODEL, failed=True),
-        top=1,
     )
 
 

@@ -4,6 +4,7 @@ from typing import Final
 
 from rlm_otel import semconv as sc
 from rlm_otel.instruments import INSTRUMENTS, Instrument
+from rlm_otel.views.promql import label
 
 _BY_NAME: Final = {item.name: item for item in INSTRUMENTS}
 
@@ -11,11 +12,6 @@ SERVICE: Final = "service_name"
 ENVIRONMENT: Final = "deployment_environment_name"
 RESOURCE_LABELS: Final = (SERVICE, ENVIRONMENT)
 """Resource attributes that prometheus.yml promotes to labels of every metric."""
-
-
-def label(attribute: str) -> str:
-    """The label of an attribute: `gen_ai.request.model` is `gen_ai_request_model`."""
-    return attribute.replace(".", "_")
 
 
 def series(name: str, suffix: str = "") -> str:

@@ -1,13 +1,9 @@
-"""The few forms of PromQL that all panels are made of.
-
-`rate` and `increase` miss the first value of a series, and with it everything that a process counted which ended before
-its second export. Every process has its own `service.instance.id`, so each series starts at zero: what it says now less
-what it said before the window is exact, and `exact_increase` says just that.
-"""
+"""The few forms of PromQL that all panels are made of."""
 
 from typing import Final
 
 from grafana.build import names
+from rlm_otel.views.promql import exact_increase
 
 RANGE: Final = "$__range"
 RATE: Final = "$__rate_interval"
@@ -26,17 +22,6 @@ LABELLED: Final = (*CALLS, f'{names.TEAM}=~"$team"', f'{names.FEATURE}=~"$featur
 def select(series: str, *matchers: str) -> str:
     """A selector."""
     return f"{series}{{{', '.join(matchers)}}}"
-
-
-def exact_increase(selector: str, window: str, by: tuple[str, ...] = (), *, ahead: bool = False) -> str:
-    """By how much a counter (or `_bucket`, `_sum`, `_count`) grew within `window`, summed over the processes.
-
-    `ahead`: within the window that begins at each point instead of the one that ends there; for bars of whole days.
-    The `>= 0` catches a process that began again at zero under the same instance id.
-    """
-    last = f"last_over_time({selector}[{window}]{f' offset -{window}' if ahead else ''})"
-    before = selector if ahead else f"{selector} offset {window}"
-    return total(f"(({last} - {before}) >= 0) or {last}", by)
 
 
 def exact_rate(selector: str, by: tuple[str, ...] = (), *, seconds: int = 1) -> str:

@@ -9,20 +9,10 @@ from grafana.build.frame import dashboard, row, traces
 from grafana.build.health import health_rows
 from grafana.build.names import ERROR, KIND, MODEL, OUTCOME, PROVIDER, SERVICE, series
 from grafana.build.panels import Column, Panel, Query
-from grafana.build.promql import (
-    CALLS,
-    RANGE,
-    RATE,
-    exact_increase,
-    exact_rate,
-    or_zero,
-    quantile,
-    ratio,
-    select,
-    total,
-)
+from grafana.build.promql import CALLS, RANGE, RATE, exact_rate, or_zero, quantile, ratio, select, total
 from grafana.build.units import COUNT, PER_MINUTE, SECONDS, SHARE
 from rlm_otel import semconv as sc
+from rlm_otel.views.promql import exact_increase
 
 _BY_MODEL: Final = (SERVICE, MODEL)
 _MODEL_LEGEND: Final = f"{{{{{MODEL}}}}} · {{{{{SERVICE}}}}}"
@@ -176,7 +166,10 @@ def headroom_by_model() -> Panel:
         "Rate-limit headroom",
         "Share of the vendor's limit that is left, as its last answer said; the lowest of all processes.",
         SHARE,
-        Query(total(_HEADROOM, (PROVIDER, MODEL, KIND), how="min"), f"{{{{{MODEL}}}}}, {{{{{KIND}}}}}s"),
+        Query(
+            total(_HEADROOM, (PROVIDER, MODEL, KIND), how="min"),
+            f"{{{{{MODEL}}}}}, {{{{{KIND}}}}}s · {{{{{PROVIDER}}}}}",
+        ),
         top=1,
     )
 
@@ -235,7 +228,11 @@ def failed_latency() -> Panel:
         "Latency of failed calls, p95 by error",
         "How long callers waited for a failure. Each dot is one failed call: it leads to its trace.",
         SECONDS,
-        Query(quantile(0.95, FAILED_DURATION, RATE, (SERVICE, ERROR)), f"{{{{{ERROR}}}}}", exemplar=True),
+        Query(
+            quantile(0.95, FAILED_DURATION, RATE, (SERVICE, ERROR)),
+            f"{{{{{ERROR}}}}} · {{{{{SERVICE}}}}}",
+            exemplar=True,
+        ),
         links=traces({sc.ERROR_TYPE: ERROR}, failed=True),
     )
 

@@ -8,9 +8,10 @@ from grafana.build import names, panels
 from grafana.build.frame import dashboard, row, traces
 from grafana.build.names import AGENT, MODEL, SERVICE, TOOL, series
 from grafana.build.panels import Column, Panel, Query
-from grafana.build.promql import CALLS, RANGE, RATE, RUNS, exact_increase, exact_rate, quantile, ratio, select
+from grafana.build.promql import CALLS, RANGE, RATE, RUNS, exact_rate, quantile, ratio, select
 from grafana.build.units import COUNT, PER_MINUTE, SECONDS, SHARE
 from rlm_otel import semconv as sc
+from rlm_otel.views.promql import exact_increase
 
 _BY_AGENT: Final = (SERVICE, AGENT)
 _BY_TOOL: Final = (SERVICE, TOOL)
@@ -236,7 +237,6 @@ def tool_errors() -> Panel:
             ratio(exact_increase(TOOL_FAILED, RATE, _BY_TOOL), exact_increase(TOOL_COUNT, RATE, _BY_TOOL)), _TOOL_LEGEND
         ),
         links=traces(_OF_TOOL, failed=True),
-        top=1,
     )
 
 

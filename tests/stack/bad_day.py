@@ -35,6 +35,7 @@ from rlm_otel.testing import (
 )
 from rlm_otel.testing.runner import RunnerOptions
 from tests.stack.answers import Answers, eventually
+from tests.stack.overload import fill_queue_to_jaeger, fill_queue_to_prometheus, queued, refusing
 from tests.stack.real import RealStack
 from tests.stack.workloads import ENVIRONMENT, sending
 
@@ -110,7 +111,7 @@ def bad_day(stack: RealStack, answers: Answers) -> Iterator[None]:
     """All of it; in the block a call is still in flight."""
     spend_little_before(stack)
     lose_sight_of_jaeger(stack, answers)
-    open_too_many(stack)
+    open_too_many(stack, SERVICE)
     send_what_is_too_old(stack)
     with sending(stack, SERVICE) as telemetry:
         labels = {"team": ("search", "ads"), "feature": ("chat",)}
@@ -156,7 +157,10 @@ def call_in_flight(callback: OTelCallback) -> Iterator[None]:
 
 
 def spend_little_before(stack: RealStack) -> None:
-    """Some hours in which the service cost a cent each, written into Prometheus' store by promtool."""
+    """Some hours in which the service cost a cent each, written into Prometheus' store by promtool.
+
+    Prometheus is stopped for it, and meanwhile the collector gets more than its queue holds.
+    """
     labels = f'service_name="{SERVICE}",deployment_environment_name="{ENVIRONMENT}",instance="before"'
     last_s = int(time.time()) - 70 * _MINUTE_S
     lines = [
@@ -169,23 +173,28 @@ def spend_little_before(stack: RealStack) -> None:
     try:
         command = [str(stack.promtool), "tsdb", "create-blocks-from", "openmetrics", str(file)]
         subprocess.run([*command, stack.folder / "prometheus" / "data"], check=True, capture_output=True)
+        fill_queue_to_prometheus(stack)
     finally:
         stack.start("prometheus")
+    assert not eventually(lambda: queued(stack), lambda waiting: not waiting)
 
 
 def lose_sight_of_jaeger(stack: RealStack, answers: Answers) -> None:
-    """Until Prometheus and its rules have noticed."""
+    """Until Prometheus and its rules have noticed; then the queue runs over, and what is in it is refused for good."""
     stack.stop("jaeger")
     try:
         alert = 'ALERTS{alertname="TelemetryTargetDown"}'
         assert eventually(lambda: answers.at(alert), timeout_s=30), "no alert although Jaeger is down"
+        fill_queue_to_jaeger(stack)
+        with refusing(stack.ports.jaeger_otlp_grpc_port):
+            assert not eventually(lambda: queued(stack), lambda waiting: not waiting, timeout_s=60)
     finally:
         stack.start("jaeger")
 
 
-def open_too_many(stack: RealStack) -> None:
+def open_too_many(stack: RealStack, service: str) -> None:
     """More calls at once than are kept: the oldest is dropped, and counted."""
-    with sending(stack, SERVICE, OTEL_TRACES_EXPORTER="none") as telemetry:
+    with sending(stack, service, OTEL_TRACES_EXPORTER="none") as telemetry:
         emitter = Emitter([OTelCallback(telemetry)])
         call = ModelCall(provider="openai", model="gpt-4.1", messages=())
         brackets = [Bracket(emitter, call).__enter__() for _ in range(LIMIT + 1)]

@@ -10,7 +10,7 @@ from tests.stack.real import RealStack
 
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealStack]:
-    """Collector, Jaeger and Prometheus, ready. Who stops or kills one starts it again."""
+    """Collector, Jaeger, Prometheus and Alertmanager, ready. Who stops or kills one starts it again."""
     running = RealStack(tmp_path_factory.mktemp("stack"))
     try:
         running.start()

@@ -13,19 +13,27 @@ from typing import Final
 from rlm_otel.stack import binaries, local, processes
 from rlm_otel.stack.services import HOST, Service, services
 from rlm_otel.stack.settings import Ports
+from tests.stack.webhook import Webhook
 
 INTERVALS: Final = {
     "PROMETHEUS_SCRAPE_INTERVAL": "1s",
     "PROMETHEUS_EVALUATION_INTERVAL": "1s",
     "OTELCOL_SPAN_METRICS_INTERVAL": "1s",
 }
-PROGRAMS: Final = (binaries.PROMETHEUS, binaries.PROMTOOL, binaries.JAEGER, binaries.COLLECTOR)
+PROGRAMS: Final = (
+    binaries.ALERTMANAGER,
+    binaries.PROMETHEUS,
+    binaries.PROMTOOL,
+    binaries.JAEGER,
+    binaries.COLLECTOR,
+)
 
 
 class RealStack:
     """Collector, Jaeger and Prometheus with the shipped configurations; `start()` them, `close()` at the end.
 
-    `name` is always one of `collector`, `jaeger`, `prometheus`.
+    Alertmanager too where it is on PATH, and then alerts arrive at `webhook`.
+    `name` is always one of `collector`, `jaeger`, `prometheus`, `alertmanager`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,13 +41,16 @@ class RealStack:
         self.ports = free_ports()
         self.found = binaries.provide(PROGRAMS, environ=os.environ, folder=None, say=print)
         self.promtool = self.found["promtool"].path
-        self._services = services(self.found, self.ports, folder, INTERVALS)
+        self.webhook = Webhook()
+        settings = {**INTERVALS, "COMPOSE_PROFILES": "alerts", "ALERT_WEBHOOK_URL": self.webhook.url}
+        self._services = services(self.found, self.ports, folder, settings)
         shipped = self._services["prometheus"]
         self._services["prometheus"] = replace(shipped, prepare=partial(_prepare_prometheus, shipped, folder))
         self.collector_http = f"http://{HOST}:{self.ports.otlp_http_port}"
         self.collector_grpc = f"http://{HOST}:{self.ports.otlp_grpc_port}"
         self.jaeger_api = f"http://{HOST}:{self.ports.jaeger_port}"
         self.prometheus_api = f"http://{HOST}:{self.ports.prometheus_port}"
+        self.alertmanager_api = f"http://{HOST}:{self.ports.alertmanager_port}"
         self.collector_logs = folder / "collector" / "logs" / "logs.jsonl"
         """Log records that applications sent."""
 
@@ -69,6 +80,7 @@ class RealStack:
     def close(self) -> None:
         """Stop everything."""
         local.stop(self.folder, print)
+        self.webhook.close()
 
 
 def _prepare_prometheus(shipped: Service, folder: Path) -> None:

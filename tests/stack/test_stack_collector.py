@@ -61,6 +61,30 @@ def test_the_collector_redacts_what_other_libraries_send(stack: RealStack, answe
     assert found.status_message == "401 for ****"
 
 
+def test_a_value_that_jaeger_cannot_keep_is_cut_and_holds_up_nobody(stack: RealStack, answers: Answers) -> None:
+    """Badger's keys end at 65000 bytes: a long prompt in Cyrillic has more, and so has what other libraries send."""
+    service, long = "long-winded", "я🔑" * 30_000
+    with sending(stack, service) as telemetry:
+        with ScriptedServer([Answer("Понятно")]) as server:
+            rlm = scripted_rlm(server, callbacks=[OTelCallback(telemetry, content="span")])
+            rlm.run("я" * 40_000)
+            rlm.close()
+        with telemetry.tracer_provider.get_tracer("another").start_as_current_span("о" * 3000) as span:
+            span.set_attribute("long", long)
+            span.add_event("long", {"long": long})
+            span.set_status(Status(StatusCode.ERROR, long))
+    spans = eventually(lambda: answers.spans(service), lambda found: len(found) == 3)
+    prompts = [
+        str(span.attributes["gen_ai.input.messages"]) for span in spans if "gen_ai.operation.name" in span.attributes
+    ]
+    assert [len(prompt.encode()) for prompt in prompts] == [59_999, 59_999]  # 60,000 without a letter cut in half
+    (other,) = [span for span in spans if span.name.startswith("о")]
+    assert other.name == "о" * 1000
+    assert other.attributes == {"long": long[:20_000]}
+    assert [event.attributes for event in other.events] == [{"long": long[:20_000]}]
+    assert other.status_message == long[:20_000]
+
+
 def test_the_monitor_tab_has_the_service(stack: RealStack, answers: Answers) -> None:
     """Its three queries return calls, errors and latencies of each operation of the service."""
     service = "monitored"

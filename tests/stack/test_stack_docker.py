@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from rlm_otel.stack.local import is_ready
+from tests.stack.answers import eventually
 from tests.stack.executables import SERVICE, write_program
 from tests.stack.real import free_ports
 
@@ -54,6 +56,11 @@ class Machine:
         lines = (self.bin / "calls").read_text("utf-8").splitlines()
         return [line.partition("docker-compose.yml ")[2] for line in lines if "docker-compose.yml" in line]
 
+    def wait_for_collector(self) -> None:
+        """Until something answers at the collector's health port."""
+        url = f"http://127.0.0.1:{self.health_port}/"
+        assert eventually(lambda: is_ready(url))
+
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         environ = {
             "PATH": str(self.bin),
@@ -98,6 +105,16 @@ def test_up_makes_a_password_waits_and_shows_where_to_look(machine: Machine, tmp
         "Prometheus  http://localhost:9090",
     ]
     assert machine.calls() == ["up --detach --wait --wait-timeout 300"]
+
+
+def test_up_with_alerts_shows_alertmanager_too(machine: Machine, tmp_path: Path) -> None:
+    """The profile stands in `.env`, where Compose reads it."""
+    (machine.state / ".env").write_text("COMPOSE_PROFILES=alerts\nALERTMANAGER_PORT=19093\n")
+    service = write_program(tmp_path / "service", SERVICE)
+    with subprocess.Popen([service, str(machine.health_port), "well"], stdout=subprocess.DEVNULL) as collector:
+        answer = machine.command("up")
+        collector.terminate()
+    assert answer.stdout.splitlines()[-1] == "Alerts      http://localhost:19093  (Alertmanager)"
 
 
 def test_without_docker_it_is_said(machine: Machine) -> None:
@@ -194,23 +211,37 @@ def test_any_other_failure_is_passed_on(machine: Machine) -> None:
     ]
 
 
-def test_status_tells_each_container(machine: Machine) -> None:
+def test_status_tells_each_container(machine: Machine, tmp_path: Path) -> None:
     """Exit code 1 as long as one is not well, with the end of its log; the one-shot service is left out."""
+    service = write_program(tmp_path / "service", SERVICE)
     machine.runs(
         {"Service": "jaeger", "State": "running", "Health": "healthy"},
         {"Service": "otel-collector", "State": "running", "Health": ""},
         {"Service": "volume-permissions", "State": "exited", "Health": ""},
     )
-    answer = machine.command("status")
+    with subprocess.Popen([service, str(machine.health_port), "well"], stdout=subprocess.DEVNULL) as collector:
+        machine.wait_for_collector()
+        answer = machine.command("status")
+        collector.terminate()
     assert (answer.returncode, answer.stdout.splitlines()) == (
         0,
-        ["jaeger         healthy    (Docker)", "otel-collector running    (Docker)"],
+        ["jaeger         healthy    (Docker)", "otel-collector healthy    (Docker)"],
     )
     machine.runs({"Service": "grafana", "State": "exited", "Health": ""})
     answer = machine.command("status")
     assert (answer.returncode, answer.stdout.splitlines()) == (
         1,
         ["grafana        exited     (Docker)", "grafana: its last lines:", "panic: disk full"],
+    )
+
+
+def test_status_asks_the_collector_itself(machine: Machine) -> None:
+    """Its container runs, but nobody answers at its health port: Compose cannot know that."""
+    machine.runs({"Service": "otel-collector", "State": "running", "Health": ""})
+    answer = machine.command("status")
+    assert (answer.returncode, answer.stdout.splitlines()) == (
+        1,
+        ["otel-collector unhealthy  (Docker)", "otel-collector: its last lines:", "panic: disk full"],
     )
 
 

@@ -18,8 +18,14 @@ pytestmark = pytest.mark.stack
 EXPRESSIONS: Final = all_expressions(rate_interval_s=60)
 BOARDS: Final = ("cost", "llm-overview", "reliability", "runs-tools")
 STEP_S: Final = 5
-# Counted by the collector only once it happens, and here it does not: its queues never fill, it refuses nobody.
-NEVER: Final = ("otelcol_exporter_send_failed_spans", "otelcol_exporter_enqueue_failed", "otelcol_receiver_refused")
+LOSSES: Final = (
+    "otelcol_receiver_refused_spans",
+    "otelcol_exporter_enqueue_failed_spans",
+    "otelcol_exporter_enqueue_failed_metric_points",
+    "otelcol_exporter_send_failed_spans",
+    "otelcol_exporter_send_failed_metric_points",
+)
+"""What the collector counts only when much goes wrong."""
 
 
 @pytest.fixture(scope="module")
@@ -71,14 +77,31 @@ def test_every_recording_rule_is_recorded(answers: Answers, began_s: float) -> N
 def test_every_selector_finds_a_series(answers: Answers, began_s: float) -> None:
     """So that no `or 0` hides a label that nothing has, or an outcome that is spelled in another way."""
     nodes = [node for one in EXPRESSIONS for node in selectors(promql_parser.parse(one.expr))]
-    texts = {re.sub(r" offset -?\w+$", "", str(node)) for node in nodes}
-    asked = sorted(text for text in texts if not any(name in text for name in NEVER))
+    asked = sorted({re.sub(r" offset -?\w+$", "", str(node)) for node in nodes})
     window_s = int(time.time() - began_s) + 60
 
     def ask() -> list[str]:
         return [text for text in asked if not answers.at(f"last_over_time({text}[{window_s}s])")]
 
     assert eventually(ask, lambda missing: not missing, timeout_s=60) == []
+
+
+def test_every_way_to_lose_data_is_counted(answers: Answers, began_s: float) -> None:
+    """Queues that were full and a back end that refused are on the panel, by the collector's own counters."""
+    (lost,) = {one.panel for one in EXPRESSIONS if LOSSES[1] in one.expr and one.kind == "range"}
+    shown = [one for one in EXPRESSIONS if one.panel == lost]
+    assert [name for name in LOSSES if not any(name in one.expr for one in shown)] == []
+
+    def ask() -> list[str]:
+        times = {"start": began_s, "end": time.time(), "step": 1}
+        most = {one.ref: answers.get("query_range", query=f"max({one.expr})", **times)["result"] for one in shown}
+        return [
+            f"{one.legend}: {one.expr}"
+            for one in shown
+            if not any(float(value) > 0 for series in most[one.ref] for _, value in series["values"])
+        ]
+
+    assert eventually(ask, lambda silent: not silent) == []
 
 
 def test_every_alert_is_raised(answers: Answers, began_s: float) -> None:

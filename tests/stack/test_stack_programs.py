@@ -38,13 +38,17 @@ def test_the_programs_accept_the_shipped_configurations(stack: RealStack) -> Non
 
 
 def test_the_command_starts_tells_and_stops(tmp_path: Path) -> None:
-    """`up --no-docker`, `status`, `down`, each in a process of its own; a second `up` finds all running."""
-    ports = {name.upper(): str(port) for name, port in asdict(free_ports()).items()}
+    """`up --no-docker`, `status`, `down`, `reset`, each in a process of its own; a second `up` finds all running.
+
+    With the profile for alerts: Alertmanager is started by its script, which becomes the program.
+    """
+    settings = {name.upper(): str(port) for name, port in asdict(free_ports()).items()}
+    settings |= {"COMPOSE_PROFILES": "alerts", "ALERT_WEBHOOK_URL": "http://127.0.0.1/nobody"}
 
     def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
             [sys.executable, "-m", "rlm_otel.stack", *arguments, "--no-docker", "--dir", str(tmp_path)],
-            env={**os.environ, **ports},
+            env={**os.environ, **settings},
             capture_output=True,
             text=True,
             check=False,
@@ -55,6 +59,7 @@ def test_the_command_starts_tells_and_stops(tmp_path: Path) -> None:
         assert "collector runs already" in command("up").stdout
         told = command("status")
         assert [line.split()[:2] for line in told.stdout.splitlines()] == [
+            ["alertmanager", "healthy"],
             ["prometheus", "healthy"],
             ["jaeger", "healthy"],
             ["collector", "healthy"],
@@ -62,5 +67,9 @@ def test_the_command_starts_tells_and_stops(tmp_path: Path) -> None:
         assert told.returncode == 0
     finally:
         stopped = command("down")
-    assert stopped.stdout == "collector stopped\njaeger stopped\nprometheus stopped\n"
+    assert stopped.stdout == "collector stopped\njaeger stopped\nprometheus stopped\nalertmanager stopped\n"
     assert command("status").returncode == 1
+    stored = {"alertmanager", "collector", "jaeger", "logs", "prometheus"}
+    assert stored <= {path.name for path in tmp_path.iterdir()}
+    assert command("reset", "--yes").stdout == "all that was stored is gone\n"
+    assert stored.isdisjoint(path.name for path in tmp_path.iterdir())

@@ -11,7 +11,9 @@ from rlm_otel.stack.services import Service, services
 from rlm_otel.stack.settings import Ports
 
 ROOT = Path(__file__).parents[2]
-FOUND = {name: Found(Path(name), (1, 0, 0)) for name in ("grafana", "collector", "jaeger", "prometheus")}
+FOUND = {
+    name: Found(Path(name), (1, 0, 0)) for name in ("grafana", "collector", "jaeger", "prometheus", "alertmanager")
+}
 SETTINGS = {
     "GRAFANA_ADMIN_PASSWORD": "x",
     "TRACE_TTL": "24h",
@@ -27,7 +29,7 @@ def made(folder: Path, ports: Ports | None = None) -> dict[str, Service]:
 
 def test_they_start_in_the_order_of_their_need(tmp_path: Path) -> None:
     """What receives comes before what sends."""
-    assert list(made(tmp_path)) == ["prometheus", "jaeger", "collector", "grafana"]
+    assert list(made(tmp_path)) == ["alertmanager", "prometheus", "jaeger", "collector", "grafana"]
     assert list(services({"jaeger": FOUND["jaeger"]}, Ports(), tmp_path, {})) == ["jaeger"]
 
 

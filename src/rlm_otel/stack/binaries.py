@@ -71,6 +71,11 @@ JAEGER: Final = Program(
 PROMETHEUS: Final = Program(name="prometheus", names=("prometheus",), oldest=(3, 11), pins=_PROMETHEUS_PINS)
 PROMTOOL: Final = Program(name="promtool", names=("promtool",), oldest=(3, 11), pins=_PROMETHEUS_PINS)
 GRAFANA: Final = Program(name="grafana", names=("grafana",), oldest=(12, 0))
+ALERTMANAGER: Final = Program(
+    name="alertmanager",
+    names=("alertmanager", "prometheus-alertmanager"),  # the latter is Debian's
+    oldest=(0, 25),
+)
 
 
 def find(program: Program, folder: Path | None, path: str, say: Say) -> Found | None:

@@ -11,9 +11,10 @@ from typing import Final, ParamSpec
 import click
 
 from rlm_otel.stack import binaries, compose, files, local, services
+from rlm_otel.stack.binaries import Found, Program
 from rlm_otel.stack.local import Status
 from rlm_otel.stack.problem import StackProblem
-from rlm_otel.stack.settings import Ports, read_ports, read_settings, write_env
+from rlm_otel.stack.settings import Ports, read_ports, read_settings, wants_alerts, write_env
 
 P = ParamSpec("P")
 _PROGRAMS: Final = (
@@ -27,7 +28,10 @@ _FOLDER: Final = click.Path(file_okay=False, path_type=Path)
 _no_docker = click.option("--no-docker", is_flag=True, help="Only the programs themselves; do not ask Docker.")
 _dir = click.option("--dir", "folder", type=_FOLDER, help="Where .env, data and logs lie; else a folder of the user's.")
 _binaries = click.option(
-    "--binaries", "programs", type=_FOLDER, help="Look here first for otelcol-contrib, jaeger, prometheus, grafana."
+    "--binaries",
+    "programs",
+    type=_FOLDER,
+    help="Look here first for otelcol-contrib, jaeger, prometheus, grafana, alertmanager.",
 )
 
 
@@ -65,7 +69,8 @@ def up(no_docker: bool, folder: Path | None, programs: Path | None) -> None:
     engine = compose.find(os.environ, env_file)
     _make_password(env_file)
     compose.up(engine, click.echo)
-    _show_links(compose.ports(engine), {"jaeger", "prometheus", "grafana"}, env_file)
+    names = {"grafana", "alertmanager"} if wants_alerts(read_settings(os.environ, env_file)) else {"grafana"}
+    _show_links(compose.ports(engine), names, env_file)
 
 
 @click.command()
@@ -115,7 +120,7 @@ def reset(no_docker: bool, folder: Path | None, yes: bool) -> None:
         click.confirm("Throw away all stored traces, metrics and Grafana's own changes?", abort=True)
     state = _state(folder)
     local.stop(state, click.echo)
-    for name in ("collector", "jaeger", "prometheus", "grafana", "logs"):
+    for name in ("collector", "jaeger", "prometheus", "grafana", "alertmanager", "logs"):
         shutil.rmtree(state / name, ignore_errors=True)
     engine, _ = _engine(no_docker, folder)
     if engine:
@@ -142,13 +147,21 @@ for _command in (up, down, status, reset, show_binaries):
 
 
 def _up_without_docker(state: Path, env_file: Path, programs: Path | None) -> None:
-    found = _provide(programs)
-    if "grafana" in found:
-        _make_password(env_file)
-    else:
-        click.echo("grafana: there is none on PATH or in --binaries, so no dashboards (rlm-otel cost, rlm-otel traces)")
     settings = read_settings(os.environ, env_file)
     ports = read_ports(settings)
+    # First: it is the only one that cannot be built, and building takes long.
+    found = _provide(programs, (binaries.ALERTMANAGER,)) if wants_alerts(settings) else {}
+    if wants_alerts(settings) and not found:
+        raise StackProblem(
+            "COMPOSE_PROFILES asks for alerts, but there is no alertmanager on PATH or in --binaries: get it "
+            f"(Debian: prometheus-alertmanager), or take the profile out of {env_file} or the environment."
+        )
+    found |= _provide(programs)
+    if "grafana" in found:
+        _make_password(env_file)
+        settings = read_settings(os.environ, env_file)
+    else:
+        click.echo("grafana: there is none on PATH or in --binaries, so no dashboards (rlm-otel cost, rlm-otel traces)")
     records = local.start(services.services(found, ports, state, settings).values(), state, os.environ, click.echo)
     _show_links(ports, {one.name for one in records}, env_file)
     ours = sorted(one.name for one in records if one.is_ours and one.name != "collector")
@@ -162,8 +175,8 @@ def _make_password(env_file: Path) -> None:
         click.echo(f"wrote {env_file} with a random password for Grafana")
 
 
-def _provide(programs: Path | None) -> dict[str, binaries.Found]:
-    return binaries.provide(_PROGRAMS, environ=os.environ, folder=programs, say=click.echo)
+def _provide(folder: Path | None, programs: tuple[Program, ...] = _PROGRAMS) -> dict[str, Found]:
+    return binaries.provide(programs, environ=os.environ, folder=folder, say=click.echo)
 
 
 def _show_links(ports: Ports, names: set[str], env_file: Path) -> None:
@@ -172,6 +185,8 @@ def _show_links(ports: Ports, names: set[str], env_file: Path) -> None:
         click.echo(f"Grafana     http://localhost:{ports.grafana_port}  (admin, password in {env_file})")
     click.echo(f"Jaeger      http://localhost:{ports.jaeger_port}")
     click.echo(f"Prometheus  http://localhost:{ports.prometheus_port}")
+    if "alertmanager" in names:
+        click.echo(f"Alerts      http://localhost:{ports.alertmanager_port}  (Alertmanager)")
 
 
 def _show_status(one: Status) -> None:

@@ -20,6 +20,7 @@ _WITHOUT: Final = "Or run the programs themselves: rlm-otel up --no-docker"
 _UP_S: Final = 300
 """For `up --wait`, once the images are there. Compose itself gives up after it."""
 _QUICK_S: Final = 30.0
+_COLLECTOR: Final = "otel-collector"
 _PORT_TAKEN: Final = re.compile(r"(?:Bind for|listen \w+|exposing port TCP) \S*?:(\d+)(?: failed|: bind| ->)")
 _SICK: Final = re.compile(r"container (?:rlm-otel[-_])?([\w-]+?)(?:[-_]\d+)? (is unhealthy|exited \(\d+\))")
 
@@ -41,7 +42,7 @@ class Container:
     state: str
     """`running`, `exited`..."""
     health: str
-    """`healthy`, `unhealthy`, `starting`; empty where the image can have no check."""
+    """`healthy`, `unhealthy`, `starting`; empty where there is no check."""
 
     @property
     def is_well(self) -> bool:
@@ -79,11 +80,11 @@ def up(compose: Compose, say: Say, timeout_s: float = 30.0) -> None:
     code, said = _stream(command, compose, say)
     if code:
         raise _problem(compose, said)
-    url = f"http://127.0.0.1:{ports(compose).otelcol_health_port}/"
+    url = _collector_health(compose)
     deadline = time.monotonic() + timeout_s
-    while not is_ready(url):  # its image has no shell, so that Compose cannot ask it
+    while not is_ready(url):
         if time.monotonic() > deadline:
-            last = logs(compose, "otel-collector")
+            last = logs(compose, _COLLECTOR)
             raise StackProblem(f"The collector does not get ready ({url}). Its last lines:", last)
         time.sleep(0.2)
 
@@ -106,8 +107,19 @@ def status(compose: Compose) -> list[Container]:
     text = answer.stdout.strip()
     # One array before Compose 2.21, one object a line since.
     rows = json.loads(text) if text.startswith("[") else [json.loads(line) for line in text.splitlines() if line]
-    found = [Container(row["Service"], row["State"], row.get("Health", "")) for row in rows]
+    found = [Container(row["Service"], row["State"], _health(compose, row)) for row in rows]
     return [one for one in found if not (one.service == "volume-permissions" and one.state == "exited")]
+
+
+def _health(compose: Compose, row: Mapping[str, str]) -> str:
+    if row["Service"] == _COLLECTOR and row["State"] == "running":
+        return "healthy" if is_ready(_collector_health(compose)) else "unhealthy"
+    return row.get("Health", "")
+
+
+def _collector_health(compose: Compose) -> str:
+    """Where the collector itself is asked: its image has no shell, so that Compose cannot do it."""
+    return f"http://127.0.0.1:{ports(compose).otelcol_health_port}/"
 
 
 def logs(compose: Compose, service: str, lines: int = 12) -> str:

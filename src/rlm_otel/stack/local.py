@@ -152,12 +152,11 @@ def _spawn(service: Service, folder: Path, environ: Mapping[str, str]) -> Record
     data = files.make_folder(folder / service.name)
     processes.rotate(log)
     service.prepare()
-    command = [str(service.found.path.absolute()), *service.arguments]
-    process = processes.spawn(command, environ={**environ, **service.environment}, folder=data, log=log)
+    process = processes.spawn(service.command, environ={**environ, **service.environment}, folder=data, log=log)
     return Record(
         name=service.name,
         process=process,
-        program=command[0],
+        program=str(service.found.path.absolute()),
         version=dotted(service.found.version),
         is_ours=service.found.is_ours,
         ports=service.ports,

@@ -10,7 +10,7 @@ from typing import Final
 
 from rlm_otel.stack import files
 from rlm_otel.stack.binaries import Found
-from rlm_otel.stack.settings import Ports
+from rlm_otel.stack.settings import Ports, wants_alerts
 
 HOST: Final = "127.0.0.1"
 """Nothing but this machine reaches the stack: Jaeger, Prometheus and OTLP know no passwords."""
@@ -29,13 +29,27 @@ class Service:
     """By the variable that sets each."""
     health: str
     """URL that answers 200 when it is ready."""
+    start_script: Path | None = None
+    """A shell script that becomes the program; else the program is run by itself."""
     prepare: Callable[[], None] = lambda: None
     """Called before it is started."""
+
+    @property
+    def command(self) -> tuple[str, ...]:
+        """What is executed."""
+        program = ("/bin/sh", str(self.start_script)) if self.start_script else (str(self.found.path.absolute()),)
+        return (*program, *self.arguments)
 
 
 def services(found: Mapping[str, Found], ports: Ports, folder: Path, settings: Mapping[str, str]) -> dict[str, Service]:
     """The services that can be run, by name, in the order of their start. `folder` takes their data."""
-    makers = {"prometheus": _prometheus, "jaeger": _jaeger, "collector": _collector, "grafana": _grafana}
+    makers = {
+        "alertmanager": _alertmanager,
+        "prometheus": _prometheus,
+        "jaeger": _jaeger,
+        "collector": _collector,
+        "grafana": _grafana,
+    }
     return {name: make(found[name], ports, folder, settings) for name, make in makers.items() if name in found}
 
 
@@ -131,10 +145,30 @@ def _lay_out_prometheus(folder: Path, ports: Ports, settings: Mapping[str, str])
         "collector": ports.otelcol_metrics_port,
         "jaeger": ports.jaeger_metrics_port,
         "prometheus": ports.prometheus_port,
+        **({"alertmanager": ports.alertmanager_port} if wants_alerts(settings) else {}),
     }
     for path in (source / "targets").iterdir():
-        port = here.get(path.stem)  # others, such as Alertmanager, do not run here
+        port = here.get(path.stem)  # an Alertmanager that nobody asked for does not run
         (folder / "targets" / path.name).write_text(json.dumps([{"targets": [f"{HOST}:{port}"]}] if port else []))
+
+
+def _alertmanager(found: Found, ports: Ports, folder: Path, settings: Mapping[str, str]) -> Service:
+    data = folder / "alertmanager"
+    return Service(
+        name="alertmanager",
+        found=found,
+        start_script=files.root() / "alertmanager" / "start.sh",
+        arguments=(f"--web.listen-address={HOST}:{ports.alertmanager_port}",),
+        environment={
+            "ALERTMANAGER": str(found.path.absolute()),
+            "ALERTMANAGER_CONFIG": str(data / "alertmanager.yml"),
+            "ALERTMANAGER_DATA_DIR": str(data / "data"),
+            "ALERTMANAGER_PUBLIC_URL": f"http://localhost:{ports.alertmanager_port}/",
+            "ALERT_WEBHOOK_URL": settings.get("ALERT_WEBHOOK_URL", ""),
+        },
+        ports=_ports(ports, "alertmanager_port"),
+        health=f"http://{HOST}:{ports.alertmanager_port}/-/ready",
+    )
 
 
 def _grafana(found: Found, ports: Ports, folder: Path, settings: Mapping[str, str]) -> Service:

@@ -24,6 +24,7 @@ class Ports:
     jaeger_port: int = 16686
     prometheus_port: int = 9090
     grafana_port: int = 3000
+    alertmanager_port: int = 9093
     # Jaeger's other ports are the collector's as well, and inside Docker nobody sees them.
     jaeger_grpc_port: int = 16685
     jaeger_otlp_grpc_port: int = 14317
@@ -47,6 +48,12 @@ def read_ports(settings: Mapping[str, str]) -> Ports:
 def read_settings(environ: Mapping[str, str], env_file: Path) -> dict[str, str]:
     """What `.env` says, and over it the environment, as with Compose."""
     return {**_assignments(env_file), **environ}
+
+
+def wants_alerts(settings: Mapping[str, str]) -> bool:
+    """Whether Alertmanager is asked for: by Compose's profile, without Docker as well."""
+    profiles = {one.strip() for one in settings.get("COMPOSE_PROFILES", "").split(",")}
+    return not profiles.isdisjoint(("alerts", "*"))
 
 
 def write_env(env_file: Path) -> bool:

@@ -9,7 +9,7 @@ from rlm_otel import semconv as sc
 from rlm_otel.views.coverage import coverage_notes
 from rlm_otel.views.durations import told
 from rlm_otel.views.prometheus import Prometheus
-from rlm_otel.views.promql import counter, label, total
+from rlm_otel.views.promql import counter, exact_increase, label
 
 Group = tuple[str, ...]
 """The value of each label; empty where a series does not have it."""
@@ -51,7 +51,7 @@ def spent(prometheus: Prometheus, by: Sequence[str], *, now_s: float, since_s: f
 
     def grown(metric: str, more: str = "") -> dict[Group, float]:
         grouped = [*names, more] if more else names
-        samples = prometheus.at(now_s, total(counter(metric), ", ".join(grouped), f"{round(since_s)}s"))
+        samples = prometheus.at(now_s, exact_increase(counter(metric), f"{round(since_s)}s", grouped))
         return {tuple(sample.labels.get(name, "") for name in grouped): sample.value for sample in samples}
 
     costs, calls = grown(sc.COST), grown(sc.OPERATIONS)

@@ -1,17 +1,22 @@
 """PromQL that is exact for counters of processes which come and go, and Prometheus' names for ours."""
 
 import re
+from collections.abc import Sequence
 
 
-def total(metric: str, by: str, window: str) -> str:
-    """What a counter grew by in the window, summed over the labels in `by` (`a, b`; empty for all together).
+def exact_increase(selector: str, window: str, by: Sequence[str] = (), *, ahead: bool = False) -> str:
+    """By how much a counter (or `_bucket`, `_sum`, `_count`) grew within `window`, summed over the processes.
 
-    `increase` misses the first value of a series, hence all of a process that makes one call and exits. Each process
-    is a series of its own that starts at zero, so the last value minus that of a window ago is exact; a series that
-    did not exist then counts in full, and so does one that began anew (`>= 0`).
+    `rate` and `increase` miss the first value of a series, and with it everything that a process counted which ended
+    before its second export. Each process is a series of its own that starts at zero, so the last value less that of
+    a window ago is exact; a series that did not exist then counts in full, and so does one that began again (`>= 0`).
+    `by`: labels to group by. `ahead`: within the window that begins at each point instead of the one that ends there;
+    for bars of whole days.
     """
-    grown = f"((last_over_time({metric}[{window}]) - ({metric} offset {window})) >= 0)"
-    return f"sum by ({by}) ({grown} or last_over_time({metric}[{window}]))"
+    last = f"last_over_time({selector}[{window}]{f' offset -{window}' if ahead else ''})"
+    before = selector if ahead else f"{selector} offset {window}"
+    summed = f"sum by ({', '.join(by)}) " if by else "sum"
+    return f"{summed}((({last} - {before}) >= 0) or {last})"
 
 
 def counter(name: str) -> str:
@@ -20,5 +25,5 @@ def counter(name: str) -> str:
 
 
 def label(name: str) -> str:
-    """How Prometheus calls an attribute."""
+    """How Prometheus calls an attribute: `gen_ai.request.model` is `gen_ai_request_model`."""
     return re.sub(r"[^a-zA-Z0-9_]", "_", name)
