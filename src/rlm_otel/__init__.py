@@ -7,7 +7,7 @@ from rlm_otel.lazy import exports
 if TYPE_CHECKING:
     from rlm_otel.ambient import annotate, attributes, current_trace_id
     from rlm_otel.callbacks.base import BaseCallback
-    from rlm_otel.errors import BudgetExceeded, LimitReached, NoAnswer, StopRun, TornStream
+    from rlm_otel.errors import BudgetExceeded, FailedReply, LimitReached, NoAnswer, StopRun, TornStream
     from rlm_otel.logs import TraceContextFilter
     from rlm_otel.otel import OTelCallback
     from rlm_otel.prices import Price
@@ -20,6 +20,7 @@ __all__ = [
     "RLM",
     "BaseCallback",
     "BudgetExceeded",
+    "FailedReply",
     "LimitReached",
     "NoAnswer",
     "OTelCallback",
@@ -40,6 +41,7 @@ _HOMES: Final = {
     "RLM": "rlm",
     "BaseCallback": "callbacks.base",
     "BudgetExceeded": "errors",
+    "FailedReply": "errors",
     "LimitReached": "errors",
     "NoAnswer": "errors",
     "OTelCallback": "otel",

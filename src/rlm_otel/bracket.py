@@ -174,8 +174,7 @@ class Bracket:
         finished = self._finished(error, now)
         above = self.parent.run if self.parent is not None else None
         if above is not None:
-            unpriced = finished.result.unpriced_calls if isinstance(finished.result, RunResult) else 0
-            above._children.append(sums.Child(type(self.operation), finished.usage, finished.cost, unpriced))
+            above._children.append(sums.child(finished))
         self.finished = finished
         try:
             self.emitter.tell(finished)

@@ -1,13 +1,14 @@
 """How an operation ended, as pure functions: its outcome, its price, and the sums of a run."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from rlm_otel.errors import Leave, LimitReached, StopRun
-from rlm_otel.events import ModelCall, Operation, ToolCall
+from rlm_otel.events import Finished, ModelCall, Operation, ToolCall
 from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, Unpriced, Usage
 from rlm_otel.prices import PriceList
 from rlm_otel.reader import read_failure
+from rlm_otel.semconv import FETCH_RESPONSE, INFERENCE
 
 _NO_USAGE: Final = Usage()
 
@@ -15,10 +16,22 @@ _NO_USAGE: Final = Usage()
 class Child(NamedTuple):
     """What an ended operation adds to the sums of its run."""
 
-    kind: type[Operation]
+    counts_as: Literal["inference", "tool"] | None
     usage: Usage | None
     cost: Cost | Unpriced | None
     unpriced_calls: int
+
+
+def child(finished: Finished) -> Child:
+    """What this operation adds to the sums of its run."""
+    unpriced = finished.result.unpriced_calls if isinstance(finished.result, RunResult) else 0
+    return Child(_counts_as(finished.operation), finished.usage, finished.cost, unpriced)
+
+
+def _counts_as(operation: Operation) -> Literal["inference", "tool"] | None:
+    if isinstance(operation, ModelCall):
+        return "inference" if operation.name in INFERENCE else None
+    return "tool" if isinstance(operation, ToolCall) else None
 
 
 def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome, Failure | None]:
@@ -36,8 +49,13 @@ def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome
 
 def price(
     prices: PriceList, call: ModelCall, reply: Reply, usage: Usage | None, reported_usd: float | None
-) -> Cost | Unpriced:
-    """What a model call cost: the vendor's own word for it, else by the price list and the model that answered."""
+) -> Cost | Unpriced | None:
+    """What a model call cost: the vendor's own word for it, else by the price list and the model that answered.
+
+    None for one that generates nothing.
+    """
+    if call.name == FETCH_RESPONSE:
+        return None
     if reported_usd is not None:
         return Cost(reported_usd, "provider")
     return prices.cost(call.provider, reply.model or call.model, usage, reply.service_tier, requested=call.model)
@@ -51,14 +69,14 @@ def total(children: Sequence[Child], result: Reply | RunResult) -> tuple[Usage |
     usage: Usage | None = None
     costs: list[Cost] = []
     model_calls = tool_calls = unpriced = 0
-    for child in children:
-        model_calls += child.kind is ModelCall
-        tool_calls += child.kind is ToolCall
-        if child.usage is not None:
-            usage = child.usage + (usage or _NO_USAGE)
-        if isinstance(child.cost, Cost):
-            costs.append(child.cost)
-        unpriced += child.unpriced_calls + isinstance(child.cost, Unpriced)
+    for one in children:
+        model_calls += one.counts_as == "inference"
+        tool_calls += one.counts_as == "tool"
+        if one.usage is not None:
+            usage = one.usage + (usage or _NO_USAGE)
+        if isinstance(one.cost, Cost):
+            costs.append(one.cost)
+        unpriced += one.unpriced_calls + isinstance(one.cost, Unpriced)
     counted = RunResult(
         text=result.text,
         finish_reasons=result.finish_reasons,
