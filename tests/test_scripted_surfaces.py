@@ -1,6 +1,5 @@
 """The scripted server's other endpoints behave like the real service, seen through the real OpenAI SDK."""
 
-import asyncio
 import base64
 import struct
 from collections.abc import Callable
@@ -8,35 +7,12 @@ from typing import Any
 
 import openai
 import pytest
-from openai import AsyncOpenAI, OpenAI
+from openai import OpenAI
 
 from rlm_otel.testing import Answer, Broken, Failure, Item, Raw, ScriptedServer, Tokens, Tool
+from tests.surface_calls import by_async, by_sync
 
 Call = Callable[[ScriptedServer, str, dict[str, Any]], Any]
-
-
-def by_sync(server: ScriptedServer, method: str, request: dict[str, Any]) -> Any:
-    """What `client.<method>(**request)` gives, a stream as the list of what came."""
-    with OpenAI(base_url=server.base_url, api_key="key", max_retries=0) as sdk:
-        given = _method(sdk, method)(**request)
-        return list(given) if isinstance(given, openai.Stream) else given
-
-
-def by_async(server: ScriptedServer, method: str, request: dict[str, Any]) -> Any:
-    """The same by the asynchronous client."""
-
-    async def call() -> Any:
-        async with AsyncOpenAI(base_url=server.base_url, api_key="key", max_retries=0) as sdk:
-            given = await _method(sdk, method)(**request)
-            return [one async for one in given] if isinstance(given, openai.AsyncStream) else given
-
-    return asyncio.run(call())
-
-
-def _method(sdk: Any, path: str) -> Any:
-    for name in path.split("."):
-        sdk = getattr(sdk, name)
-    return sdk
 
 
 BOTH = pytest.mark.parametrize("call", [by_sync, by_async])

@@ -69,8 +69,13 @@ def _output_type(kwargs: Mapping[str, object]) -> str | None:
     wanted = kwargs.get("response_format")
     if isinstance(wanted, type):  # `parse(response_format=Model)`
         return "json"
-    kind = text(read(wanted, "type"))
-    return "json" if kind in ("json_object", "json_schema") else kind
+    return text_format(wanted)
+
+
+def text_format(wanted: object) -> str | None:
+    """The kind of output that a format asks for; None for one that the conventions have no word for."""
+    kind = read(wanted, "type")
+    return "json" if kind in ("json_object", "json_schema") else "text" if kind == "text" else None
 
 
 def read_tools(tools: object) -> tuple[ToolDefinition, ...]:

@@ -8,7 +8,7 @@ from typing import Final
 from rlm_otel.events import Request
 from rlm_otel.outcome import Failure, Reply, Usage
 from rlm_otel.reader.fields import count, items, read, text
-from rlm_otel.reader.request import read_request, read_tools
+from rlm_otel.reader.request import read_request, read_tools, text_format
 from rlm_otel.reader.response_envelope import read_envelope, read_response_usage
 from rlm_otel.reader.response_events import EventReader
 from rlm_otel.reader.response_items import is_compacted, read_input, read_output
@@ -36,13 +36,12 @@ def _request(body: Mapping[str, object]) -> Request:
     """What this API has other names for than chat completions, and what only it has."""
     shared = read_request(body)
     conversation = body.get("conversation")
-    asked_for = text(read(read(body.get("text"), "format"), "type"))
     return replace(
         shared,
         api=_API,
         max_tokens=count(body.get("max_output_tokens")),
         reasoning_level=text(read(body.get("reasoning"), "effort")),
-        output_type="json" if asked_for in ("json_object", "json_schema") else asked_for,
+        output_type=text_format(read(body.get("text"), "format")),
         conversation=text(conversation) or text(read(conversation, "id")),
         previous_response_id=text(body.get("previous_response_id")),
     )
