@@ -29,6 +29,23 @@ def told(span: CapturedSpan) -> dict[str, object]:
     return {name: value for name, value in span.attributes.items() if not name.startswith(OURS)}
 
 
+@pytest.mark.parametrize("streamed", [False, True], ids=["plain", "streamed"])
+def test_a_chat_is_told_as_the_runner_tells_it(rig: Rig, streamed: bool) -> None:
+    """The same request and answer give the same span."""
+    answer = Answer("да", usage=COUNTED, system_fingerprint="fp", service_tier="default")
+    runner = rig.rlm(answer, model="gpt-4o")
+    if streamed:
+        list(runner.stream("Да?", temperature=0.5))
+    else:
+        runner.run("Да?", temperature=0.5)
+    more = {"stream": True, "stream_options": {"include_usage": True}} if streamed else {}
+    asked = {"messages": [{"role": "user", "content": "Да?"}], "temperature": 0.5}
+    theirs = told(rig.span("chat gpt-4o"))
+    ours = told(span_of(rig, answer, "chat.completions.create", model="gpt-4o", **asked, **more))
+    theirs.pop("gen_ai.response.time_to_first_chunk", None)  # nobody looked at the clock here
+    assert ours == theirs
+
+
 # Responses ---------------------------------------------------------------------------------------------------------
 
 REQUEST: dict[str, Any] = {

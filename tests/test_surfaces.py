@@ -502,7 +502,7 @@ def test_embeddings_have_no_content() -> None:
     }
     reply, usage = EMBEDDINGS.reply(built(CreateEmbeddingResponse, given), None)
     assert (reply.model, reply.dimensions, reply.messages, reply.finish_reasons) == ("e-1", 3, (), ())
-    assert usage == Usage(input_tokens=4)
+    assert usage == Usage(input_tokens=4, output_tokens=0)
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ def test_the_length_of_a_vector_is_read_or_unknown(vector: object, dimensions: i
 def test_all_tokens_of_embeddings_went_in(usage: dict[str, int], tokens: int | None) -> None:
     """Some vendors give the total alone."""
     found = EMBEDDINGS.reply({"data": [], "usage": usage}, None)[1]
-    assert found == (None if tokens is None else Usage(input_tokens=tokens))
+    assert found == (None if tokens is None else Usage(input_tokens=tokens, output_tokens=0))
 
 
 def test_chat_is_read_as_ever() -> None:

@@ -86,7 +86,8 @@ def _add_answer(known: Known, call: ModelCall, reply: Reply, failure: Failure | 
     if call.name == sc.FETCH_RESPONSE:
         known[sc.RESPONSE_STATUS] = reply.status if reply.status in sc.STATUSES else None
         return
-    known[sc.CONVERSATION_COMPACTED] = reply.compacted or None
+    if reply.compacted:
+        known[sc.CONVERSATION_COMPACTED] = True
     if call.provider == sc.PROVIDER_OPENAI:
         known[sc.OPENAI_SYSTEM_FINGERPRINT] = reply.system_fingerprint
 

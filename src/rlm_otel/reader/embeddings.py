@@ -35,10 +35,11 @@ def _reply(response: object, headers: object) -> tuple[Reply, Usage | None]:
 
 
 def _usage(usage: object) -> Usage | None:
+    """All tokens went in: nothing comes out, which no price list has to be asked about, and the total is the input."""
     tokens = count(read(usage, "prompt_tokens"))
-    if tokens is None:  # nothing comes out, so the total is what went in
+    if tokens is None:
         tokens = count(read(usage, "total_tokens"))
-    return None if tokens is None else Usage(input_tokens=tokens)
+    return None if tokens is None else Usage(input_tokens=tokens, output_tokens=0)
 
 
 def _dimensions(response: object) -> int | None:
