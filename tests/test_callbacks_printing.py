@@ -169,6 +169,6 @@ def test_console_shows_costs_of_dollars_shortly() -> None:
     call = rig.begin(CHAT)
     call.usage, call.reported_cost = USAGE, 1.23456
     call.finish()
-    assert call.finished is not None
-    assert call.finished.cost == Cost(1.23456, "provider")
+    assert call.ended is not None
+    assert call.ended.cost == Cost(1.23456, "provider")
     assert terminal.lines[-1] == "chat gpt-4o: 0.00 s, 10 in (4 cached) + 35 out (5 reasoning) tokens, $1.2346"

@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Self
+from typing import NamedTuple, Self
 
 from rlm_otel import sums
 from rlm_otel.ambient import current_labels
@@ -14,8 +14,18 @@ from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, StopRun
 from rlm_otel.events import Chunk, Finished, Labels, Link, ModelCall, Operation, Origin, Retrying, Run, Started
 from rlm_otel.fence import fence
-from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
+from rlm_otel.outcome import Cost, Failure, Outcome, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
+
+
+class Ended(NamedTuple):
+    """How an operation ended, without the failure: its traceback holds the bracket, which would then hold itself."""
+
+    outcome: Outcome
+    result: Reply | ToolResult | RunResult | None
+    usage: Usage | None
+    cost: Cost | Unpriced | None
+    elapsed_s: float
 
 
 class Bracket:
@@ -38,7 +48,7 @@ class Bracket:
     first_chunk_s: float | None = None
     first_token_s: float | None = None
     first_visible_s: float | None = None
-    finished: Finished | None = None
+    ended: "Ended | None" = None
     """How it ended, once it has."""
     _failure: Failure | None = None
     _begun: bool = False
@@ -175,7 +185,8 @@ class Bracket:
         above = self.parent.run if self.parent is not None else None
         if above is not None:
             above._children.append(sums.child(finished))
-        self.finished = finished
+        self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s)
+        self._failure = None
         try:
             self.emitter.tell(finished)
         finally:

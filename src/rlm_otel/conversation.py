@@ -76,20 +76,20 @@ class Conversation:
 
     def result(self) -> Result:
         """What the run came to, or how far it came."""
-        run, finished = self._run, self._run.finished
-        if finished is None:
+        run, ended = self._run, self._run.ended
+        if ended is None:
             return Result(run_id=run.id)
-        ended = finished.result if isinstance(finished.result, RunResult) else RunResult()
+        said = ended.result if isinstance(ended.result, RunResult) else RunResult()
         return Result(
-            text=ended.text,
-            outcome=finished.outcome,
-            usage=finished.usage,
-            cost=finished.cost if isinstance(finished.cost, Cost) else None,
-            unpriced_calls=ended.unpriced_calls,
-            inference_calls=ended.inference_calls,
-            tool_calls=ended.tool_calls,
-            finish_reasons=ended.finish_reasons,
-            elapsed_s=finished.elapsed_s,
+            text=said.text,
+            outcome=ended.outcome,
+            usage=ended.usage,
+            cost=ended.cost if isinstance(ended.cost, Cost) else None,
+            unpriced_calls=said.unpriced_calls,
+            inference_calls=said.inference_calls,
+            tool_calls=said.tool_calls,
+            finish_reasons=said.finish_reasons,
+            elapsed_s=ended.elapsed_s,
             run_id=run.id,
             trace_id=run.link.trace_id if run.link else None,
             messages=tuple(self._messages),
@@ -135,19 +135,34 @@ class Conversation:
         failed = yield from self._failure(call, client, arguments)
         if failed is None:  # nearly always: then tenacity, which costs as much as a span, is not even asked
             return
-        waits: list[float] = []
-        retries = self._task.max_retries
-        seen = weakref.proxy(call)  # tenacity's state refers to itself: the call would stay until the collector comes
-        for attempt in attempts(retries, may_repeat=lambda: seen.first_chunk_s is None, wait=waits.append):
-            if waits:
-                delay_s = waits.pop()
-                spent_s = yield Tell(call, call.retrying(call.attempts, retries, failed, delay_s))
-                yield Wait(max(0.0, delay_s - spent_s))
-                failed = yield from self._failure(call, client, arguments)
-                if failed is None:
-                    return  # before tenacity ties a cycle around the bracket, which would keep all the texts
-            with attempt:
+        try:
+            if not self._task.max_retries:
                 raise failed
+            yield from self._retries(call, client, arguments, failed)
+        finally:
+            del failed  # its traceback holds this frame: the texts would stay until the collector comes
+
+    def _retries(
+        self, call: Bracket, client: Any, arguments: dict[str, Any], failed: Exception
+    ) -> Generator[Effect, Any, None]:
+        """The attempts after the first one, which failed."""
+        retries = self._task.max_retries
+        waits: list[float] = []
+        seen = weakref.proxy(call)  # tenacity's state refers to itself: the call would stay until the collector comes
+        try:
+            for attempt in attempts(retries, may_repeat=lambda: seen.first_chunk_s is None, wait=waits.append):
+                if waits:
+                    delay_s = waits.pop()
+                    spent_s = yield Tell(call, call.retrying(call.attempts, retries, failed, delay_s))
+                    yield Wait(max(0.0, delay_s - spent_s))
+                    again = yield from self._failure(call, client, arguments)
+                    if again is None:
+                        return  # before tenacity ties a cycle around the bracket, which would keep all the texts
+                    failed = again
+                with attempt:
+                    raise failed
+        finally:
+            del failed
 
     def _failure(
         self, call: Bracket, client: Any, arguments: dict[str, Any]
@@ -240,6 +255,8 @@ def drive(steps: Steps, error: BaseException | None = None) -> Result:
             effect = steps.send(answer) if error is None else steps.throw(error)
         except StopIteration as done:
             return cast("Result", done.value)
+        finally:
+            error = None  # its traceback holds this frame
         answer, error = perform(effect)
 
 
@@ -251,6 +268,8 @@ async def adrive(steps: Steps, error: BaseException | None = None) -> Result:
             effect = steps.send(answer) if error is None else steps.throw(error)
         except StopIteration as done:
             return cast("Result", done.value)
+        finally:
+            error = None  # its traceback holds this frame
         answer, error = await aperform(effect)
 
 

@@ -22,20 +22,28 @@ class Measurement(NamedTuple):
 
 
 class _Shared(Attributes):
-    """Attributes that many measurements carry, and the same with one more: each is made once."""
+    """Attributes that many measurements carry, and the same with some more: each is made once, and then the same object
+    each time, by which its series is found.
+    """
 
     __slots__ = ("_more",)
 
     def __init__(self, attributes: Attributes) -> None:
         super().__init__(attributes)
-        self._more: dict[tuple[str, str], Attributes] = {}
+        self._more: dict[tuple[tuple[str, str], ...], _Shared] = {}
 
-    def plus(self, name: str, value: str) -> Attributes:
+    def plus(self, *pairs: tuple[str, str]) -> "_Shared":
         """With one of few values, such as an outcome, which do not come from a server."""
-        more = self._more.get((name, value))
+        if not pairs:
+            return self
+        more = self._more.get(pairs)
         if more is None:
-            more = self._more[name, value] = {**self, name: value}
+            more = self._more[pairs] = _Shared({**self, **dict(pairs)})
         return more
+
+    def with_error(self, finished: Finished) -> "_Shared":
+        """With the class of the failure, where there is one."""
+        return self if finished.failure is None else self.plus((sc.ERROR_TYPE, finished.failure.type))
 
 
 # Who is measured ---------------------------------------------------------------------------------------------------
@@ -58,7 +66,7 @@ def start_identity(started: Started, declared: DeclaredLabels) -> Attributes:
     """What `rlm.client.active` and `oldest_active` carry: the same when a call begins and when it has ended."""
     call = started.operation
     own: Attributes = _own(call, None) if isinstance(call, ModelCall) else {}
-    return {**own, **_labels(started.origin, declared)}
+    return {**own, **dict(_labels(started.origin, declared))}
 
 
 # A service has a handful of models, tools and agents: the dictionaries are made once.
@@ -92,13 +100,13 @@ def _served_identity(
 
 
 @lru_cache(maxsize=1024)
-def _run_identity(agent: str | None, model: str | None) -> Attributes:
-    return present(((sc.AGENT_NAME, agent), (sc.REQUEST_MODEL, model)))
+def _run_identity(agent: str | None, model: str | None) -> _Shared:
+    return _Shared(present(((sc.AGENT_NAME, agent), (sc.REQUEST_MODEL, model))))
 
 
 @lru_cache(maxsize=1024)
-def _tool_identity(name: str, kind: str, agent: str | None) -> Attributes:
-    return present(((sc.TOOL_NAME, name), (sc.TOOL_TYPE, kind), (sc.AGENT_NAME, agent)))
+def _tool_identity(name: str, kind: str, agent: str | None) -> _Shared:
+    return _Shared(present(((sc.TOOL_NAME, name), (sc.TOOL_TYPE, kind), (sc.AGENT_NAME, agent))))
 
 
 def _own(call: ModelCall, reply: Reply | None) -> _Shared:
@@ -110,14 +118,14 @@ def _served(call: ModelCall, reply: Reply | None, tier: str | None = None) -> _S
     return _served_identity(call.name, call.provider, call.model, answered, call.server_address, call.server_port, tier)
 
 
-def _labels(origin: Origin, declared: DeclaredLabels) -> Attributes:
+def _labels(origin: Origin, declared: DeclaredLabels) -> tuple[tuple[str, str], ...]:
     if not declared or not origin.labels:
-        return {}
-    return {
-        f"{sc.RLM_LABEL}.{key}": value if value in declared[key] else sc.OTHER_LABEL
+        return ()
+    return tuple(
+        (f"{sc.RLM_LABEL}.{key}", value if value in declared[key] else sc.OTHER_LABEL)
         for key, value in origin.labels
         if key in declared
-    }
+    )
 
 
 # What is measured --------------------------------------------------------------------------------------------------
@@ -135,12 +143,11 @@ def measurements(finished: Finished, declared: DeclaredLabels, retried: int = 0)
             return list(_run(operation, finished, declared))
         case ModelCall():
             own = _own(operation, finished.result if isinstance(finished.result, Reply) else None)
-            if labels := _labels(finished.origin, declared):
-                own = _Shared({**own, **labels})
+            own = own.plus(*_labels(finished.origin, declared))
             return [*_model_call(operation, finished), *_own_model_call(operation, finished, own, retried)]
         case ToolCall():
-            who = identity(operation, finished.origin)
-            return [Measurement(sc.TOOL_DURATION, finished.elapsed_s, _with_error(who, finished))]
+            tool = _tool_identity(operation.name, operation.type, finished.origin.agent)
+            return [Measurement(sc.TOOL_DURATION, finished.elapsed_s, tool.with_error(finished))]
         case _:
             assert_never(operation)
 
@@ -150,23 +157,17 @@ def retry_measurements(retrying: Retrying, declared: DeclaredLabels) -> list[Mea
     call = retrying.operation
     if not isinstance(call, ModelCall):
         return []
-    attributes = {**_own(call, None), **_labels(retrying.origin, declared), sc.ERROR_TYPE: retrying.failure.type}
-    return [Measurement(sc.ATTEMPTS, 1, attributes)]
-
-
-def _with_error(attributes: Attributes, finished: Finished) -> Attributes:
-    return attributes if finished.failure is None else {**attributes, sc.ERROR_TYPE: finished.failure.type}
+    own = _own(call, None).plus(*_labels(retrying.origin, declared))
+    return [Measurement(sc.ATTEMPTS, 1, own.plus((sc.ERROR_TYPE, retrying.failure.type)))]
 
 
 def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Measurement]:
     who, agent = _run_identity(finished.origin.agent, run.model), _run_identity(finished.origin.agent, None)
-    yield Measurement(sc.AGENT_DURATION, finished.elapsed_s, _with_error(who, finished))
+    yield Measurement(sc.AGENT_DURATION, finished.elapsed_s, who.with_error(finished))
     if isinstance(finished.result, RunResult):
         yield Measurement(sc.AGENT_INFERENCE_CALLS, finished.result.inference_calls, agent)
         yield Measurement(sc.AGENT_TOOL_CALLS, finished.result.tool_calls, agent)
-    if labels := _labels(finished.origin, declared):
-        who = {**who, **labels}
-    yield Measurement(sc.RUN_DEPTH, finished.origin.depth, who)
+    yield Measurement(sc.RUN_DEPTH, finished.origin.depth, who.plus(*_labels(finished.origin, declared)))
 
 
 def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
@@ -177,9 +178,9 @@ def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
     if call.provider == sc.PROVIDER_OPENAI and reply is not None and reply.service_tier is not None:
         counted = _served(call, reply, reply.service_tier)
     if call.name not in sc.INFERENCE:
-        yield Measurement(sc.OPERATION_DURATION, finished.elapsed_s, _with_error(counted, finished))
+        yield Measurement(sc.OPERATION_DURATION, finished.elapsed_s, counted.with_error(finished))
         return
-    yield Measurement(sc.INFERENCE_DURATION, finished.elapsed_s, _with_error(counted, finished))
+    yield Measurement(sc.INFERENCE_DURATION, finished.elapsed_s, counted.with_error(finished))
     if call.stream:
         if finished.first_chunk_s is not None:
             yield Measurement(sc.INFERENCE_FIRST_CHUNK, finished.first_chunk_s, who)
@@ -190,7 +191,7 @@ def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
 
 
 def _tokens(usage: Usage, who: _Shared) -> Iterator[Measurement]:
-    unsplit = who.plus(sc.TOKEN_MODALITY, sc.UNKNOWN_MODALITY)
+    unsplit = who.plus((sc.TOKEN_MODALITY, sc.UNKNOWN_MODALITY))
     for instrument, total, split in (
         (sc.INPUT_TOKENS, usage.input_tokens, usage.input_by),
         (sc.OUTPUT_TOKENS, usage.output_tokens, usage.output_by),
@@ -220,26 +221,26 @@ def _by_modality(
     if rest or not known:
         known[sc.UNKNOWN_MODALITY] = rest
     for modality, count in known.items():
-        yield Measurement(instrument, count, who.plus(sc.TOKEN_MODALITY, modality))
+        yield Measurement(instrument, count, who.plus((sc.TOKEN_MODALITY, modality)))
 
 
 def _own_model_call(call: ModelCall, finished: Finished, own: _Shared, retried: int) -> Iterator[Measurement]:
-    yield Measurement(sc.OPERATIONS, 1, own.plus(sc.RLM_OUTCOME, finished.outcome))
+    yield Measurement(sc.OPERATIONS, 1, own.plus((sc.RLM_OUTCOME, finished.outcome)))
     if finished.attempts > retried:  # else the last one is already counted as retried
-        yield Measurement(sc.ATTEMPTS, 1, _with_error(own, finished))
+        yield Measurement(sc.ATTEMPTS, 1, own.with_error(finished))
     if call.stream and call.name in sc.INFERENCE and finished.first_token_s is not None:
         yield Measurement(sc.FIRST_TOKEN, finished.first_token_s, own)
     match finished.cost:
         case Cost(usd, source) if usd >= 0:
-            yield Measurement(sc.COST, float(usd), own.plus(sc.RLM_COST_SOURCE, source))
+            yield Measurement(sc.COST, float(usd), own.plus((sc.RLM_COST_SOURCE, source)))
         case Unpriced(reason):
-            yield Measurement(sc.UNPRICED, 1, own.plus(sc.RLM_REASON, reason))
+            yield Measurement(sc.UNPRICED, 1, own.plus((sc.RLM_REASON, reason)))
     for limit in finished.result.rate_limits if isinstance(finished.result, Reply) else ():
         yield from _rate_limit(limit, own)
 
 
 def _rate_limit(limit: RateLimit, own: _Shared) -> Iterator[Measurement]:
-    attributes = own.plus(sc.RLM_RATELIMIT_KIND, limit.kind)
+    attributes = own.plus((sc.RLM_RATELIMIT_KIND, limit.kind))
     if limit.remaining is not None:
         yield Measurement(sc.RATELIMIT_REMAINING, limit.remaining, attributes)
     if limit.limit is not None:

@@ -93,8 +93,11 @@ class RunStream:
         """Goes on to the next stream of text, or to the end of the run."""
         steps = self._running(is_async=False)
         answer: object = None
-        while (effect := self._step(steps, answer, error)) is not None:
-            answer, error = perform(effect)
+        try:
+            while (effect := self._step(steps, answer, error)) is not None:
+                answer, error = perform(effect)
+        finally:
+            del error  # its traceback holds this frame
 
     # Async ------------------------------------------------------------
 
@@ -149,6 +152,7 @@ class RunStream:
             while (effect := self._step(steps, answer, error)) is not None:
                 answer, error = await aperform(effect)
         finally:
+            del error
             if self._done:
                 await self._drain()
 
@@ -190,6 +194,8 @@ class RunStream:
         except BaseException:
             self._end()
             raise
+        finally:
+            del error
         if isinstance(effect, Reading) and effect.shown:
             self._reading = effect
             return None

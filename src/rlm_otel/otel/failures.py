@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final, Literal
 
 from opentelemetry._logs import Logger, SeverityNumber
-from opentelemetry.trace import Span, Status, StatusCode
+from opentelemetry.trace import Status, StatusCode
 
 from rlm_otel import mapping
 from rlm_otel import semconv as sc
@@ -37,15 +37,15 @@ class Failures:
         self._on_spans = on_spans
         self._on_events = on_events
 
-    def set_status(self, span: Span, failure: Failure) -> None:
-        """Marks the span as failed."""
-        span.set_status(Status(StatusCode.ERROR, _message(failure, self._on_spans)))
-
-    def record(self, operation: Open, failure: Failure, time_ns: int) -> None:
-        """Records the exception, in nanoseconds since 1970."""
-        if self._as_span_events and operation.span.is_recording():
-            operation.span.add_event(sc.EXCEPTION_EVENT, _exception(failure, self._on_spans), time_ns)
-        if self._logger is not None:
+    def record(self, operation: Open, failure: Failure, time_ns: int, *, told: bool) -> None:
+        """Marks the span as failed; records the exception too, unless that was `told` elsewhere. Unix time."""
+        span = operation.span
+        if span.is_recording():
+            message = _message(failure, self._on_spans)
+            span.set_status(Status(StatusCode.ERROR, message))
+            if self._as_span_events and not told:
+                span.add_event(sc.EXCEPTION_EVENT, _exception(failure, message, self._on_spans), time_ns)
+        if self._logger is not None and not told:
             is_client = isinstance(operation.started.operation, ModelCall)
             self._logger.emit(
                 timestamp=time_ns,
@@ -53,13 +53,12 @@ class Failures:
                 severity_number=SeverityNumber.WARN,
                 severity_text="WARN",
                 event_name=sc.EXCEPTION_LOG if is_client else _OPERATION_EXCEPTION_LOG,
-                attributes=_exception(failure, self._on_events),
+                attributes=_exception(failure, _message(failure, self._on_events), self._on_events),
             )
 
 
-def _exception(failure: Failure, policy: Policy) -> Attributes:
+def _exception(failure: Failure, message: str | None, policy: Policy) -> Attributes:
     attributes: Attributes = {sc.EXCEPTION_TYPE: failure.type}
-    message = _message(failure, policy)
     if message is not None:
         attributes[sc.EXCEPTION_MESSAGE] = message
     if policy.captures and failure.exception is not None:

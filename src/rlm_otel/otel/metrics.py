@@ -9,6 +9,7 @@ from opentelemetry.metrics import Meter
 from rlm_otel import semconv as sc
 from rlm_otel.instruments import INSTRUMENTS, Instrument
 from rlm_otel.measuring import Measurement
+from rlm_otel.otel.histogram import FastHistogram
 from rlm_otel.otel.in_flight import Observer, observer_of
 from rlm_otel.otel.tally import tally_of
 from rlm_otel.values import Attributes
@@ -53,9 +54,9 @@ def _recorder(meter: Meter, instrument: Instrument) -> Record:
             meter.create_observable_gauge(name, [tally.observe], unit, description)
             return tally.set
         case "histogram":
-            return meter.create_histogram(
-                name, unit, description, explicit_bucket_boundaries_advisory=instrument.buckets
-            ).record
+            buckets = instrument.buckets
+            histogram = meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=buckets)
+            return FastHistogram(histogram).record
 
 
 def _observe(meter: Meter, observer: Observer) -> set[str]:

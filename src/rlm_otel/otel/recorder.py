@@ -188,10 +188,8 @@ class Recorder:
             span.set_attributes(attributes)
             if self._policy.captures:
                 span.set_attributes(mapping.end_content(finished, self._policy, operation.written))
-            if failure is not None:
-                self._failures.set_status(span, failure)
-        if failure is not None and finished.passage != "passing":
-            self._failures.record(operation, failure, end_ns)
+        if failure is not None:
+            self._failures.record(operation, failure, end_ns, told=finished.passage == "passing")
         if detailed:
             self._details.emit(operation, finished, attributes, end_ns)
 

@@ -8,7 +8,7 @@ from email.utils import parsedate_to_datetime
 from rlm_otel.fence import fence
 from rlm_otel.outcome import Failure
 from rlm_otel.reader.fields import read, text
-from rlm_otel.reader.reply import header
+from rlm_otel.reader.reply import header, known_headers
 
 
 def read_failure(error: BaseException) -> Failure:
@@ -20,7 +20,7 @@ def read_failure(error: BaseException) -> Failure:
 
 def _read(error: BaseException) -> Failure:
     response = read(error, "response")
-    headers = read(response, "headers")
+    headers = known_headers(read(response, "headers"))
     return Failure(
         type=error_type(error),
         message=_message(error),

@@ -19,8 +19,10 @@ def _names(what: str, kind: str) -> tuple[str, str]:
 
 
 _LIMITS: Final = tuple((kind, _names("remaining", kind), _names("limit", kind)) for kind in _KINDS)
+_WAITS: Final = ("retry-after", "retry-after-ms")
 _READ: Final = {
-    name.encode(): name for name in (_REQUEST_ID, *(name for _, *pairs in _LIMITS for pair in pairs for name in pair))
+    name.encode(): name
+    for name in (_REQUEST_ID, *_WAITS, *(name for _, *pairs in _LIMITS for pair in pairs for name in pair))
 }
 
 
