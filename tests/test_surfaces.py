@@ -434,6 +434,19 @@ def test_a_server_that_sends_only_whole_parts_is_read_too() -> None:
     assert reader.result()[0].finish_reasons == ("stop",)
 
 
+def test_a_server_may_leave_out_indexes_and_ids() -> None:
+    """As llama.cpp's does: calls are then told apart by the vendor's id of the call."""
+
+    def call(name: str, *pieces: str) -> list[object]:
+        item = {"type": "function_call", "call_id": f"fc_{name}", "name": name, "arguments": ""}
+        kind = "response.function_call_arguments.delta"
+        deltas = [SimpleNamespace(type=kind, item_id=f"fc_{name}", delta=piece) for piece in pieces]
+        return [SimpleNamespace(type="response.output_item.added", item=item), *deltas]
+
+    reader, _ = fed(RESPONSES, *call("add", '{"a"', ": 1}"), *call("sub", "{}"))
+    assert parts_of(reader) == (ToolRequest("add", '{"a": 1}', "fc_add"), ToolRequest("sub", "{}", "fc_sub"))
+
+
 # Text completions --------------------------------------------------------------------------------------------------
 
 

@@ -106,9 +106,10 @@ class EventReader:
         return said
 
     def _item(self, event: object) -> "_Item":
-        """The item that an event is about; some servers leave out its index, or its id."""
-        index = read(event, "output_index")
-        key = index if isinstance(index, int) else text(read(event, "item_id")) or text(read(read(event, "item"), "id"))
+        """The item that an event is about. llama.cpp's server leaves out its index, and a call's own id."""
+        index, item = read(event, "output_index"), read(event, "item")
+        names = (read(event, "item_id"), read(item, "id"), read(item, "call_id"))
+        key: Hashable = index if isinstance(index, int) else next((name for name in names if text(name)), None)
         found = self._items.get(key)
         if found is None:
             found = self._items[key] = _Item()
