@@ -19,6 +19,7 @@ SPANS = """\
 |---|---|---|
 | `invoke_agent {gen_ai.agent.name}` | INTERNAL | a run |
 | `chat {gen_ai.request.model}` (`text_completion`, `embeddings`) | CLIENT | one call of a model, retries included |
+| `fetch_response` | CLIENT | a stored response (Responses API) is read: nothing is generated, no tokens, no cost |
 | `execute_tool {gen_ai.tool.name}` | INTERNAL | one execution of a tool, a REPL or a code block |
 
 Model calls and tools are siblings under their run; a sub-run is a run under the tool or run that started it.
@@ -26,11 +27,11 @@ A span that failed or was cancelled has status ERROR and `error.type`; any other
 
 | `rlm.outcome` | when | status |
 |---|---|---|
-| `completed` | each choice has a finish reason | unset |
+| `completed` | each choice has a finish reason, or the last event came (Responses API) | unset |
 | `closed` | the consumer stopped early: `break` in a `with`, `close()`, a `StopRun` | unset |
 | `abandoned` | the last reference was dropped, or it was still open at shutdown | unset |
 | `cancelled` | cancellation, Ctrl-C or a system exit ended it | ERROR |
-| `failed` | any other exception, or a stream that ended without a finish reason | ERROR |
+| `failed` | any other exception, a stream that broke off, or a reply that says so itself (Responses API) | ERROR |
 """
 
 SPAN_EVENTS = f"""\

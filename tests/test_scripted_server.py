@@ -409,13 +409,6 @@ def test_a_script_can_cycle() -> None:
         assert [ask(server).choices[0].message.content for _ in range(5)] == ["a", "b", "b", "a", "b"]
 
 
-def test_an_answer_for_the_wrong_endpoint_says_what_to_use() -> None:
-    """An Answer cannot be an embedding."""
-    with ScriptedServer([Answer("a")]) as server, client(server) as sdk:
-        with pytest.raises(openai.InternalServerError, match=r"use Raw\(...\) for /v1/embeddings"):
-            sdk.embeddings.create(model="e", input="a")
-
-
 def test_a_gate_holds_a_stream_in_flight() -> None:
     """The stream stops after the given number of chunks until the test opens the gate."""
     gate = threading.Event()

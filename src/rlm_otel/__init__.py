@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rlm_otel.ambient import annotate, attributes, conversation, current_trace_id, prompt, suppress
     from rlm_otel.callbacks.base import BaseCallback
     from rlm_otel.carrier import extract, inject
-    from rlm_otel.errors import BudgetExceeded, LimitReached, NoAnswer, StopRun, TornStream
+    from rlm_otel.errors import BudgetExceeded, FailedReply, LimitReached, NoAnswer, StopRun, TornStream
     from rlm_otel.logs import TraceContextFilter
     from rlm_otel.observed_call import LLMCall, llm_call
     from rlm_otel.observed_run import ObservedRun, run
@@ -27,6 +27,7 @@ __all__ = [
     "RLM",
     "BaseCallback",
     "BudgetExceeded",
+    "FailedReply",
     "LLMCall",
     "LimitReached",
     "NoAnswer",
@@ -62,6 +63,7 @@ _HOMES: Final = {
     "RLM": "rlm",
     "BaseCallback": "callbacks.base",
     "BudgetExceeded": "errors",
+    "FailedReply": "errors",
     "LLMCall": "observed_call",
     "LimitReached": "errors",
     "NoAnswer": "errors",

@@ -49,10 +49,10 @@ def fitted_object(shape: Shape, limit: int) -> str:
     return text if len(text) <= limit else _first_that_fits(_smaller_objects(shape, limit, text), limit)
 
 
-def fitted_tools(tools: list[Json], limit: int) -> str:
-    """Tool definitions as JSON within the limit: texts are cut first, then the last ones go."""
-    text = dumps(tools)
-    return text if len(text) <= limit else _first_that_fits(_smaller_tools(tools, limit, len(text)), limit)
+def fitted_list(shapes: list[Json], limit: int) -> str:
+    """A list of objects as JSON within the limit: texts are cut first, then the last ones go."""
+    text = dumps(shapes)
+    return text if len(text) <= limit else _first_that_fits(_smaller_lists(shapes, limit, len(text)), limit)
 
 
 def _smaller_messages(message: Shape, limit: int, length: int) -> Iterator[Json]:
@@ -76,12 +76,12 @@ def _smaller_objects(shape: Shape, limit: int, text: str) -> Iterator[Json]:
         size //= 2
 
 
-def _smaller_tools(tools: list[Json], limit: int, length: int) -> Iterator[Json]:
-    for size in _sizes(tools, limit, length):
-        yield _shorter(tools, size)
-    while tools:
-        tools = tools[: len(tools) // 2]
-        yield _shorter(tools, SHORTEST)
+def _smaller_lists(shapes: list[Json], limit: int, length: int) -> Iterator[Json]:
+    for size in _sizes(shapes, limit, length):
+        yield _shorter(shapes, size)
+    while shapes:
+        shapes = shapes[: len(shapes) // 2]
+        yield _shorter(shapes, SHORTEST)
 
 
 def _sizes(value: Json, limit: int, length: int) -> list[int]:

@@ -66,18 +66,30 @@ def _add_model_call_end(known: Known, call: ModelCall, finished: Finished) -> No
             remaining, allowed = _RATE_LIMITS[limit.kind]
             known[remaining] = limit.remaining
             known[allowed] = limit.limit
-    if reply is not None and inference:
-        known[sc.RESPONSE_ID] = reply.id
-        known[sc.RESPONSE_FINISH_REASONS] = _finish_reasons(reply.finish_reasons, finished.failure)
-        if call.provider == sc.PROVIDER_OPENAI:
-            known[sc.OPENAI_RESPONSE_SERVICE_TIER] = reply.service_tier
-            known[sc.OPENAI_SYSTEM_FINGERPRINT] = reply.system_fingerprint
-    if finished.usage is not None:
+        if inference or call.name == sc.FETCH_RESPONSE:
+            _add_answer(known, call, reply, finished.failure)
+        else:
+            known[sc.EMBEDDINGS_DIMENSIONS] = reply.dimensions
+    if finished.usage is not None and call.name != sc.FETCH_RESPONSE:
         known.update(_usage(finished.usage) if inference else {sc.USAGE_INPUT: finished.usage.input_tokens})
     if call.stream and inference:
         known.update(_stream_times(finished))
     if finished.attempts > 1:
         known[sc.RLM_RETRY_COUNT] = finished.attempts - 1
+
+
+def _add_answer(known: Known, call: ModelCall, reply: Reply, failure: Failure | None) -> None:
+    known[sc.RESPONSE_ID] = reply.id
+    known[sc.RESPONSE_FINISH_REASONS] = _finish_reasons(reply.finish_reasons, failure)
+    if call.provider == sc.PROVIDER_OPENAI:
+        known[sc.OPENAI_RESPONSE_SERVICE_TIER] = reply.service_tier
+    if call.name == sc.FETCH_RESPONSE:
+        known[sc.RESPONSE_STATUS] = reply.status if reply.status in sc.STATUSES else None
+        return
+    if reply.compacted:
+        known[sc.CONVERSATION_COMPACTED] = True
+    if call.provider == sc.PROVIDER_OPENAI:
+        known[sc.OPENAI_SYSTEM_FINGERPRINT] = reply.system_fingerprint
 
 
 def _finish_reasons(reasons: tuple[str | None, ...], failure: Failure | None) -> tuple[str, ...] | None:

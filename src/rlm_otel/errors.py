@@ -31,11 +31,21 @@ class SubRunLimit(Exception):
 
 
 class NoAnswer(Exception):
-    """A server said 200 and gave no choice: a login page, an error in the body. `reply` is what the SDK made of it."""
+    """A server said 200 and gave no answer: a login page, an error in the body. `reply` is what the SDK made of it."""
 
     def __init__(self, message: str, reply: object) -> None:
         super().__init__(message)
         self.reply = reply
+
+
+class FailedReply(Exception):
+    """A server said 200, and in its reply that the answer failed (the Responses API does). `code` is the vendor's."""
+
+    def __init__(self, message: str, reply: object, *, code: str | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.reply = reply
+        self.code = code
+        self.request_id = request_id
 
 
 class TornStream(Exception):

@@ -29,6 +29,18 @@ class Request:
     output_type: str | None = None
     reasoning_level: str | None = None
     service_tier: str | None = None
+    api: str | None = None
+    """The vendor's API, where it is another one than the operation's usual: `responses`."""
+    conversation: str | None = None
+    """The vendor's id of the conversation that the request belongs to."""
+    previous_response_id: str | None = None
+    dimensions: int | None = None
+    """Length of the vectors asked for (embeddings)."""
+    encoding_formats: tuple[str, ...] | None = None
+    response_id: str | None = None
+    """Of a stored response: which one is fetched."""
+    stream_cursor: str | None = None
+    """Of a stored response: the event after which its stream goes on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,12 +60,15 @@ class ModelCall:
 
     provider: str
     model: str
+    """Empty where the request names none."""
     name: str = "chat"
-    """The operation's name in the conventions: `chat`, `text_completion`, `embeddings`."""
+    """The operation's name in the conventions: `chat`, `text_completion`, `embeddings`, `fetch_response`."""
     server_address: str | None = None
     server_port: int | None = None
     stream: bool = False
     request: Request = field(default_factory=Request)
+    instructions: str | None = None
+    """The system prompt, where the API takes it apart from the messages."""
     messages: tuple[Message, ...] = ()
     tools: tuple[ToolDefinition, ...] = ()
     turn: int | None = None

@@ -49,7 +49,7 @@ def _counter(name: str, unit: str, attributes: tuple[str, ...], text: str) -> In
 
 INSTRUMENTS: Final = (
     _seconds(sc.INFERENCE_DURATION, (*_COUNTED, sc.ERROR_TYPE), "A model call, its retries included."),
-    _seconds(sc.OPERATION_DURATION, (*_COUNTED, sc.ERROR_TYPE), "A call that is no inference (embeddings)."),
+    _seconds(sc.OPERATION_DURATION, (*_COUNTED, sc.ERROR_TYPE), "No inference: embeddings, a fetched response."),
     _seconds(sc.INFERENCE_FIRST_CHUNK, _CALL, "To the first chunk of a stream."),
     _seconds(sc.INFERENCE_CHUNK, _CALL, "From chunk to chunk of a stream; only with `chunk_times=True`."),
     _counter(sc.INPUT_TOKENS, "{token}", _TOKENS, "Tokens in, cached ones included."),

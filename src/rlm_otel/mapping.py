@@ -19,7 +19,7 @@ from rlm_otel.measuring import (
 )
 from rlm_otel.messages import Message, Text
 from rlm_otel.outcome import Reply, RunResult, ToolResult
-from rlm_otel.shapes import tools_json, value_json
+from rlm_otel.shapes import instructions_json, tools_json, value_json
 from rlm_otel.values import Attributes, Known, Value, present
 from rlm_otel.written import Written
 
@@ -109,23 +109,42 @@ def _model_call(call: ModelCall, origin: Origin) -> Known:
         sc.SERVER_PORT: call.server_port if call.server_address is not None else None,
         sc.RLM_TURN: call.turn,
     }
+    request = call.request
     if call.name not in sc.INFERENCE:
-        return known
-    if origin.conversation is not None:
-        known[sc.CONVERSATION_ID] = origin.conversation
+        return {**known, **_not_inference(call)}
+    if (conversation := origin.conversation or request.conversation) is not None:
+        known[sc.CONVERSATION_ID] = conversation
     if origin.prompt is not None:
         known[sc.PROMPT_NAME] = origin.prompt.name
         known[sc.PROMPT_VERSION] = origin.prompt.version
     if call.stream:
         known[sc.REQUEST_STREAM] = True
-    if call.request.reasoning_level is not None:
-        known[sc.REQUEST_REASONING_LEVEL] = call.request.reasoning_level
-    known.update(_request(call.request))
+    if request.reasoning_level is not None:
+        known[sc.REQUEST_REASONING_LEVEL] = request.reasoning_level
+    if request.previous_response_id is not None:
+        known[sc.REQUEST_PREVIOUS_RESPONSE] = request.previous_response_id
+    known.update(_request(request))
     if call.provider == sc.PROVIDER_OPENAI:
-        tier = call.request.service_tier
-        known[sc.OPENAI_API_TYPE] = "chat_completions" if call.name == "chat" else None
+        tier = request.service_tier
+        known[sc.OPENAI_API_TYPE] = request.api or ("chat_completions" if call.name == "chat" else None)
         known[sc.OPENAI_REQUEST_SERVICE_TIER] = tier if tier != "auto" else None
     return known
+
+
+def _not_inference(call: ModelCall) -> Known:
+    request = call.request
+    if call.name == sc.EMBEDDINGS:
+        return {
+            sc.EMBEDDINGS_DIMENSIONS: request.dimensions,
+            sc.REQUEST_ENCODING_FORMATS: request.encoding_formats,
+        }
+    if call.name == sc.FETCH_RESPONSE:
+        return {
+            sc.RESPONSE_ID: request.response_id,
+            sc.REQUEST_STREAM_CURSOR: request.stream_cursor,
+            sc.OPENAI_API_TYPE: request.api if call.provider == sc.PROVIDER_OPENAI else None,
+        }
+    return {}
 
 
 def _request(request: Request) -> Known:
@@ -179,8 +198,10 @@ def start_content(started: Started, policy: Policy, written: Written | None = No
     match operation:
         case Run(messages=messages):
             return _prompt(messages, policy, written or Written())
-        case ModelCall(messages=messages, tools=tools):
+        case ModelCall(instructions=instructions, messages=messages, tools=tools):
             attributes = _prompt(messages, policy, written or Written())
+            if instructions and (text := instructions_json(instructions, policy)) is not None:
+                attributes[sc.SYSTEM_INSTRUCTIONS] = text
             if tools:
                 attributes[sc.TOOL_DEFINITIONS] = tools_json(tools, policy)
             return attributes

@@ -239,7 +239,7 @@ def _own_model_call(call: ModelCall, finished: Finished, own: _Shared, retried: 
     yield Measurement(sc.OPERATIONS, 1, own.plus((sc.RLM_OUTCOME, finished.outcome)))
     if finished.attempts > retried:  # else the last one is already counted as retried
         yield Measurement(sc.ATTEMPTS, 1, own.with_error(finished))
-    if call.stream and finished.first_token_s is not None:
+    if call.stream and call.name in sc.INFERENCE and finished.first_token_s is not None:
         yield Measurement(sc.FIRST_TOKEN, finished.first_token_s, own)
     match finished.cost:
         case Cost(usd, source) if usd >= 0:

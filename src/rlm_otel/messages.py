@@ -35,6 +35,16 @@ class ToolResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class ServerTool:
+    """A tool call that the vendor itself executes; `arguments` is the text as it came, `type` the vendor's word."""
+
+    name: str
+    type: str
+    arguments: str = ""
+    call_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Media:
     """An image, sound or document; what `source` is, `held_as` tells."""
 
@@ -52,7 +62,7 @@ class Other:
     type: str
 
 
-Part = Text | Reasoning | ToolRequest | ToolResponse | Media | Other
+Part = Text | Reasoning | ToolRequest | ToolResponse | ServerTool | Media | Other
 
 
 @dataclass(frozen=True, slots=True)

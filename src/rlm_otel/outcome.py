@@ -83,6 +83,12 @@ class Reply:
     system_fingerprint: str | None = None
     request_id: str | None = None
     rate_limits: tuple[RateLimit, ...] = ()
+    status: str | None = None
+    """Of a response of the Responses API: `completed`, `incomplete`, `failed`, `queued`..."""
+    compacted: bool = False
+    """Whether the vendor has shortened the conversation."""
+    dimensions: int | None = None
+    """Length of the vectors (embeddings)."""
     raw: object = field(default=None, repr=False, compare=False)
     """The SDK's own object of a plain call; None for a stream."""
 

@@ -12,8 +12,19 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from rlm_otel.content import REDACTED, Policy, cut, encodable, names_a_secret
-from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_message, fitted_object, fitted_tools
-from rlm_otel.messages import Media, Message, Other, Part, Reasoning, Text, ToolDefinition, ToolRequest, ToolResponse
+from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_list, fitted_message, fitted_object
+from rlm_otel.messages import (
+    Media,
+    Message,
+    Other,
+    Part,
+    Reasoning,
+    ServerTool,
+    Text,
+    ToolDefinition,
+    ToolRequest,
+    ToolResponse,
+)
 
 _ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
 _PART_TYPES: Final = frozenset(
@@ -51,6 +62,14 @@ def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
     return encodable(f"[{','.join(reversed(kept))}]"), omitted
 
 
+def instructions_json(text: str, policy: Policy) -> str | None:
+    """A system prompt that is no message, as JSON: parts without a role; None if it is redacted away."""
+    kept = policy.redacted(text)
+    if kept is None:
+        return None
+    return encodable(fitted_list([{"type": "text", "content": kept}], policy.limit_chars))
+
+
 def reply_json(messages: Sequence[Message], policy: Policy) -> str:
     """A reply as JSON, one message a choice; each may fill its share of the limit."""
     room = (policy.limit_chars - len("[]")) // max(len(messages), 1) - len(",")
@@ -61,7 +80,7 @@ def reply_json(messages: Sequence[Message], policy: Policy) -> str:
 def tools_json(tools: Sequence[ToolDefinition], policy: Policy) -> str:
     """The tools offered, as JSON; where they are too many, descriptions are cut first, then the last ones go."""
     shapes: list[Json] = [shape for tool in tools if (shape := _tool(tool, policy)) is not None]
-    return encodable(fitted_tools(shapes, policy.limit_chars))
+    return encodable(fitted_list(shapes, policy.limit_chars))
 
 
 def value_json(text: str, policy: Policy) -> str | None:
@@ -103,6 +122,8 @@ def _part(part: Part, policy: Policy) -> Shape | None:
             for response in _value(content, policy):
                 return {"type": "tool_call_response", **_id(call_id), "response": response}
             return None
+        case ServerTool():
+            return _server_tool(part, policy)
         case Media():
             return _media(part, policy)
         case Other(kind):
@@ -122,6 +143,16 @@ def _tool_request(part: ToolRequest, policy: Policy) -> Shape | None:
     for arguments in _value(part.arguments, policy) if part.arguments else ():
         shape["arguments"] = arguments
     return shape
+
+
+def _server_tool(part: ServerTool, policy: Policy) -> Shape | None:
+    name = policy.redacted(part.name)
+    if name is None:
+        return None
+    called: Shape = {"type": cut(policy.redacted(part.type) or REDACTED, SHORTEST)}
+    for arguments in _value(part.arguments, policy) if part.arguments else ():
+        called["arguments"] = arguments
+    return {"type": "server_tool_call", **_id(part.call_id), "name": name, "server_tool_call": called}
 
 
 def _tool(tool: ToolDefinition, policy: Policy) -> Shape | None:

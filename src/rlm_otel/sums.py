@@ -1,13 +1,14 @@
 """How an operation ended, as pure functions: its outcome, its price, and the sums of a run."""
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from rlm_otel.errors import Leave, LimitReached, StopRun
 from rlm_otel.events import Finished, ModelCall, Operation, ToolCall
 from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.prices import PriceList
 from rlm_otel.reader import read_failure
+from rlm_otel.semconv import FETCH_RESPONSE, INFERENCE
 
 _NO_USAGE: Final = Usage()
 
@@ -15,7 +16,7 @@ _NO_USAGE: Final = Usage()
 class Child(NamedTuple):
     """What an ended operation adds to the sums of its run."""
 
-    kind: type[Operation]
+    counts_as: Literal["inference", "tool"] | None
     usage: Usage | None
     cost: Cost | Unpriced | None
     unpriced_calls: int
@@ -27,7 +28,13 @@ def child(finished: Finished) -> Child:
     result = finished.result
     unpriced = result.unpriced_calls if isinstance(result, RunResult) else 0
     reasons = () if result is None or isinstance(result, ToolResult) else result.finish_reasons
-    return Child(type(finished.operation), finished.usage, finished.cost, unpriced, reasons)
+    return Child(_counts_as(finished.operation), finished.usage, finished.cost, unpriced, reasons)
+
+
+def _counts_as(operation: Operation) -> Literal["inference", "tool"] | None:
+    if isinstance(operation, ModelCall):
+        return "inference" if operation.name in INFERENCE else None
+    return "tool" if isinstance(operation, ToolCall) else None
 
 
 def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome, Failure | None]:
@@ -45,8 +52,13 @@ def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome
 
 def price(
     prices: PriceList, call: ModelCall, reply: Reply, usage: Usage | None, reported_usd: float | None
-) -> Cost | Unpriced:
-    """What a model call cost: the vendor's own word for it, else by the price list and the model that answered."""
+) -> Cost | Unpriced | None:
+    """What a model call cost: the vendor's own word for it, else by the price list and the model that answered.
+
+    None for one that generates nothing.
+    """
+    if call.name == FETCH_RESPONSE:
+        return None
     if reported_usd is not None:
         return Cost(reported_usd, "provider")
     return prices.cost(call.provider, reply.model or call.model, usage, reply.service_tier, requested=call.model)
@@ -62,8 +74,8 @@ def total(children: Sequence[Child], result: Reply | RunResult) -> tuple[Usage |
     costs: list[Cost] = []
     model_calls = tool_calls = unpriced = 0
     for one in children:
-        model_calls += one.kind is ModelCall
-        tool_calls += one.kind is ToolCall
+        model_calls += one.counts_as == "inference"
+        tool_calls += one.counts_as == "tool"
         if one.usage is not None:
             usage = one.usage + (usage or _NO_USAGE)
         if isinstance(one.cost, Cost):

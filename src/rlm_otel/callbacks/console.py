@@ -44,7 +44,7 @@ def _name(event: Event) -> str:
             named = f"run {event.agent}" if event.agent else "run"
             return f"{named} ({run.model})" if run.model else named
         case ModelCall() as call:
-            return f"{call.name} {call.model}"
+            return f"{call.name} {call.model}".rstrip()
         case ToolCall() as tool:
             return f"tool {tool.name}"
 

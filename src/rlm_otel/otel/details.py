@@ -23,8 +23,12 @@ class Details:
         self._policy: Final = policy
 
     def wanted(self, operation: Open) -> bool:
-        """Whether this operation gets one: not where its trace is sampled out, content is then not even serialised."""
-        if self._logger is None or not isinstance(operation.started.operation, ModelCall):
+        """Whether this operation gets one: inference alone does.
+
+        Not where its trace is sampled out: content is then not even serialised.
+        """
+        call = operation.started.operation
+        if self._logger is None or not isinstance(call, ModelCall) or call.name not in sc.INFERENCE:
             return False
         return operation.link is None or operation.link.sampled
 

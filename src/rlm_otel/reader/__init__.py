@@ -4,10 +4,14 @@ from rlm_otel.reader.chunks import ChunkReader
 from rlm_otel.reader.failure import error_type, read_failure, retry_after
 from rlm_otel.reader.reply import read_cost, read_rate_limits, read_reply, read_usage
 from rlm_otel.reader.request import read_messages, read_request, read_tools
+from rlm_otel.reader.surfaces import Asked, StreamReader, Surface, surface_of
 from rlm_otel.reader.vendor import provider_of
 
 __all__ = [
+    "Asked",
     "ChunkReader",
+    "StreamReader",
+    "Surface",
     "error_type",
     "provider_of",
     "read_cost",
@@ -19,4 +23,5 @@ __all__ = [
     "read_tools",
     "read_usage",
     "retry_after",
+    "surface_of",
 ]

@@ -18,7 +18,7 @@ from rlm_otel.messages import (
 )
 from rlm_otel.reader.fields import count, extras, items, json_text, number, read, reasoning, text
 
-_ROLES: Final = {"developer": "system", "function": "tool"}
+ROLES: Final = {"developer": "system", "function": "tool"}
 """OpenAI's words for which the conventions have another one."""
 _PLAIN: Final = {"role", "content"}
 _PLAIN_ROLES: Final = ("user", "assistant", "system")
@@ -69,8 +69,13 @@ def _output_type(kwargs: Mapping[str, object]) -> str | None:
     wanted = kwargs.get("response_format")
     if isinstance(wanted, type):  # `parse(response_format=Model)`
         return "json"
-    kind = text(read(wanted, "type"))
-    return "json" if kind in ("json_object", "json_schema") else kind
+    return text_format(wanted)
+
+
+def text_format(wanted: object) -> str | None:
+    """The kind of output that a format asks for; None for one that the conventions have no word for."""
+    kind = read(wanted, "type")
+    return "json" if kind in ("json_object", "json_schema") else "text" if kind == "text" else None
 
 
 def read_tools(tools: object) -> tuple[ToolDefinition, ...]:
@@ -99,7 +104,7 @@ def read_message(message: object) -> Message:
     elif (answer := _plain_answer(message)) is not None:
         return Message("assistant", (Text(answer),))
     role = text(read(message, "role")) or "assistant"
-    role = _ROLES.get(role, role)
+    role = ROLES.get(role, role)
     name = text(extras(message).get("name"))
     content = read_parts(read(message, "content"))
     if role == "tool":
@@ -184,13 +189,13 @@ def _part(part: object) -> tuple[Part, ...]:
             return tuple(Reasoning(said) for said in _thoughts(part, body))
         case "image_url" | "video_url" | "audio_url":
             url = text(body) or text(read(body, "url"))
-            return (_linked(kind.removesuffix("_url"), url),) if url else (Other(kind),)
+            return (linked(kind.removesuffix("_url"), url),) if url else (Other(kind),)
         case "input_audio":
             data, form = text(read(body, "data")), text(read(body, "format"))
             mime = form and _AUDIO_TYPES.get(form, f"audio/{form}")
             return (Media("audio", data, "blob", mime),) if data else (Other(kind),)
         case "file":
-            return (_file(body),)
+            return (read_file(body),)
         case _:
             return (Other(kind or "generic"),)
 
@@ -201,7 +206,8 @@ def _thoughts(part: object, body: object) -> list[str]:
     return [found] if found else [said for piece in items(body) if (said := text(read(piece, "text")))]
 
 
-def _linked(modality: str, url: str) -> Media:
+def linked(modality: str, url: str) -> Media:
+    """Media at an URL, which may be a `data:` URL that holds them."""
     if url[:5].lower() != "data:":
         return Media(modality, url, "uri")
     return Media(modality, url, "blob", _data_mime(url))
@@ -212,9 +218,10 @@ def _data_mime(url: str) -> str | None:
     return url[5:261].partition(",")[0].partition(";")[0] or None
 
 
-def _file(body: object) -> Part:
+def read_file(body: object) -> Part:
+    """A document, known by its id or sent along."""
     if known := text(read(body, "file_id")):
         return Media("document", known, "file")
     if data := text(read(body, "file_data")):
-        return _linked("document", data) if data[:5].lower() == "data:" else Media("document", data, "blob")
+        return linked("document", data) if data[:5].lower() == "data:" else Media("document", data, "blob")
     return Other("file")

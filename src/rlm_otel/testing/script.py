@@ -38,8 +38,10 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A chat completion, whole or streamed as the request asks.
+    """What a model answers, on whichever endpoint it is asked, whole or streamed as the request says.
 
+    Chat completions show all of it, text completions the text, the Responses API one choice; embeddings give vectors
+    that depend on the input alone. The Responses API counts tokens in its last event whether or not it was asked to.
     A tuple as `text` or `finish_reason` has one value for each choice; a plain value is that of every choice.
     """
 
@@ -74,6 +76,9 @@ class Answer:
     gate_after: int = 1
     system_fingerprint: str | None = None
     service_tier: str | None = None
+    status: Literal["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"] | None = None
+    """Of a response (Responses API): None = `incomplete` for the finish reasons `length` and `content_filter`, else
+    `completed`. `queued` and `in_progress` have no output yet; `failed` has an error."""
     headers: Mapping[str, str] = field(default_factory=dict)
     """Extra response headers, for instance `rate_limits(...)`."""
 
@@ -101,7 +106,7 @@ Breakage: TypeAlias = Literal["reset", "cut", "clean_end", "no_finish", "error_e
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An answer that goes wrong after `after` chunks (the prelude is one; None = after all that would be sent).
+    """An answer that goes wrong after `after` chunks or events (a prelude counts; None = after all that would be sent).
 
     - `reset`: the connection is reset (RST).
     - `cut`: the connection closes in the middle of the transfer.

@@ -13,12 +13,11 @@ from types import TracebackType
 from typing import Any, Final
 
 from rlm_otel.loopback import LoopbackServer, peer_is_gone
-from rlm_otel.testing.completion import message_texts
-from rlm_otel.testing.script import Answer, Broken, Failure, Item, Json, Raw, Repeat, unfold
+from rlm_otel.testing.answering import last_text
+from rlm_otel.testing.endpoints import CHAT, endpoint_of, fetched
+from rlm_otel.testing.script import Failure, Item, Json, Raw, Repeat, unfold
 from rlm_otel.testing.wire import Response, respond
 
-_CHAT: Final = "/v1/chat/completions"
-_PATHS: Final = (_CHAT, "/v1/embeddings", "/v1/responses")
 _LOOK_S: Final = 0.01
 _NO_RETRY: Final = {"x-should-retry": "false"}  # the SDK's own way to say that a repetition is of no use
 
@@ -40,13 +39,15 @@ class RecordedRequest:
 
     @property
     def prompt(self) -> str:
-        """The text of the last message, empty if it has none."""
-        messages = self.body.get("messages") or [{}]
-        return "".join(message_texts(messages[-1]))
+        """The text of the last message, input or prompt, empty if it has none."""
+        return last_text(self.body)
 
 
 class ScriptedServer:
     """Answers each request with the next item of a script, or with what `respond(request)` returns.
+
+    It serves `POST /v1/chat/completions`, `/v1/completions`, `/v1/responses`, `/v1/embeddings`, and
+    `GET /v1/responses/{id}`, `/v1/models`; every item fits every one of them but the last.
 
         with ScriptedServer([Failure(429, retry_after=0), Answer("Hello")]) as server:
             client = openai.OpenAI(base_url=server.base_url, api_key="any")
@@ -135,19 +136,16 @@ class ScriptedServer:
         path = request.path.partition("?")[0]
         if (request.method, path) == ("GET", "/v1/models"):
             return Raw({"object": "list", "data": [_model(name) for name in self._models]})
-        if request.method != "POST" or path not in _PATHS:
+        if endpoint_of(request.method, request.path) is None:
             return Failure(404, message=f"Invalid URL ({request.method} {request.path})")
-        model = request.body.get("model")
-        if not model:
-            return Failure(400, message="you must provide a model parameter")
-        if self._models and model not in self._models:
-            message = f"The model `{model}` does not exist or you do not have access to it."
-            return Failure(404, code="model_not_found", message=message)
-        item = self._next(request)
-        if isinstance(item, Answer | Broken) and path != _CHAT:
-            name = type(item).__name__
-            return _mistake(f"{name} makes chat completions; use Raw(...) for {path}.")
-        return item
+        if request.method == "POST":
+            model = request.body.get("model")
+            if not model:
+                return Failure(400, message="you must provide a model parameter")
+            if self._models and model not in self._models:
+                message = f"The model `{model}` does not exist or you do not have access to it."
+                return Failure(404, code="model_not_found", message=message)
+        return self._next(request)
 
     def _next(self, request: RecordedRequest) -> Item:
         if self._respond is None:
@@ -200,11 +198,11 @@ class _Handler(BaseHTTPRequestHandler):
             raise
         if text and body is None:
             item = Failure(400, message="We could not parse the JSON body of your request.")
-        asked = request.body
+        asked = fetched(request.path) if request.method == "GET" else request.body
         if self._owner.ignores_include_usage:
             asked = {name: value for name, value in asked.items() if name != "stream_options"}
         try:
-            self._send(respond(item, asked, number), number)
+            self._send(respond(item, asked, number, endpoint_of(request.method, request.path) or CHAT), number)
         except OSError:
             self.close_connection = True
             if not self._closing.is_set():

@@ -1,14 +1,14 @@
 """Turns one scripted item and one request into the very bytes of the response; pure, knows no sockets."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from threading import Event
 from typing import Final, Literal, NamedTuple, assert_never
 
 from rlm_otel.content import encodable
-from rlm_otel.testing.completion import chunks, completion
+from rlm_otel.testing.endpoints import CHAT, Endpoint
 from rlm_otel.testing.script import Answer, Broken, Failure, Hang, Item, Json, Raw
 
 _DONE: Final = b"data: [DONE]\n\n"
@@ -38,13 +38,13 @@ class Response:
     """`silent`: nothing is sent; the connection closes after `delay_s`."""
 
 
-def respond(item: Item, request: Json, number: int) -> Response:
+def respond(item: Item, request: Json, number: int, endpoint: Endpoint = CHAT) -> Response:
     """The response to the request with this number (from 1); `request` is the JSON body."""
     match item:
         case Answer():
-            return _answered(item, request, number)
+            return _answered(item, request, number, endpoint)
         case Broken():
-            return _broken(item, request, number)
+            return _broken(item, request, number, endpoint)
         case Failure():
             return _failed(item)
         case Raw():
@@ -55,11 +55,15 @@ def respond(item: Item, request: Json, number: int) -> Response:
             assert_never(item)
 
 
-def _answered(answer: Answer, request: Json, number: int) -> Response:
+def _answered(answer: Answer, request: Json, number: int, endpoint: Endpoint) -> Response:
     if request.get("stream"):
-        events = [Piece(pause_s, _event(chunk)) for pause_s, chunk in chunks(answer, request, number)]
-        return _stream(answer, [*events, Piece(0.0, _DONE)])
-    return _whole(answer, completion(answer, request, number))
+        pieces = _pieces(endpoint.pieces(answer, request, number), endpoint)
+        return _stream(answer, pieces if endpoint.is_typed else [*pieces, Piece(0.0, _DONE)])
+    return _whole(answer, endpoint.whole(answer, request, number))
+
+
+def _pieces(timed: Iterable[tuple[float, Json]], endpoint: Endpoint) -> list[Piece]:
+    return [Piece(pause_s, _event(data, typed=endpoint.is_typed)) for pause_s, data in timed]
 
 
 def _stream(answer: Answer, pieces: list[Piece]) -> Response:
@@ -107,23 +111,26 @@ def _raw(raw: Raw) -> Response:
     )
 
 
-def _broken(broken: Broken, request: Json, number: int) -> Response:
+def _broken(broken: Broken, request: Json, number: int, endpoint: Endpoint) -> Response:
     answer = broken.answer if isinstance(broken.answer, Answer) else Answer(broken.answer)
     error = error_body(Failure(500, message=broken.message))
     if not request.get("stream"):
-        body = error if broken.how == "error_event" else completion(answer, request, number)
+        body = error if broken.how == "error_event" else endpoint.whole(answer, request, number)
         if broken.how in ("clean_end", "no_finish"):
-            body["choices"] = [{**choice, "finish_reason": None} for choice in body["choices"]]
+            body = endpoint.unfinished(body)
         whole = _whole(answer, body)
         return replace(whole, ending=broken.how) if broken.how in ("cut", "reset") else whole
 
-    timed = list(chunks(answer, request, number))
-    if broken.how in ("clean_end", "no_finish"):
-        timed = [(pause_s, chunk) for pause_s, chunk in timed if not _finishes(chunk)]
-    pieces = [Piece(pause_s, _event(chunk)) for pause_s, chunk in timed[: broken.after]]
+    timed = list(endpoint.pieces(answer, request, number))
+    if broken.how in ("clean_end", "no_finish") or (endpoint.is_typed and broken.how == "error_event"):
+        timed = [(pause_s, data) for pause_s, data in timed if not endpoint.is_last(data)]
+    pieces = _pieces(timed[: broken.after], endpoint)
     match broken.how:
         case "error_event":
-            return _stream(answer, [*pieces, Piece(0.0, _event(error))])
+            if endpoint.is_typed:
+                told = {"type": "error", "code": "server_error", "message": broken.message, "param": None}
+                error = {**told, "sequence_number": len(pieces)}
+            return _stream(answer, [*pieces, Piece(0.0, _event(error, typed=endpoint.is_typed))])
         case "no_finish":
             return _stream(answer, [*pieces, Piece(0.0, _DONE)])
         case "clean_end":
@@ -134,10 +141,6 @@ def _broken(broken: Broken, request: Json, number: int) -> Response:
             assert_never(broken.how)
 
 
-def _finishes(chunk: Json) -> bool:
-    return any(choice["finish_reason"] for choice in chunk["choices"])
-
-
 def error_body(failure: Failure) -> Json:
     """OpenAI's error object."""
     kind = failure.type or ("server_error" if failure.status >= 500 else "invalid_request_error")
@@ -146,8 +149,11 @@ def error_body(failure: Failure) -> Json:
     return {"error": {"message": message, "type": kind, "param": None, "code": code}}
 
 
-def _event(data: Json | str) -> bytes:
-    return data.encode() if isinstance(data, str) else b"data: " + _dumps(data) + b"\n\n"
+def _event(data: Json | str, *, typed: bool = False) -> bytes:
+    if isinstance(data, str):
+        return data.encode()
+    head = f"event: {data['type']}\n".encode() if typed else b""
+    return head + b"data: " + _dumps(data) + b"\n\n"
 
 
 def _dumps(body: Json | str) -> bytes:
