@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from functools import partial
@@ -22,26 +22,12 @@ INTERVALS: Final = {
 PROGRAMS: Final = (binaries.PROMETHEUS, binaries.PROMTOOL, binaries.JAEGER, binaries.COLLECTOR)
 
 
-class RealStack:
-    """Collector, Jaeger and Prometheus with the shipped configurations; `start()` them, `close()` at the end.
+class RealPrograms:
+    """Real services by name, with data and logs in `folder`; `start()` them, `close()` at the end."""
 
-    `name` is always one of `collector`, `jaeger`, `prometheus`.
-    """
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, chosen: Mapping[str, Service]) -> None:
         self.folder = folder
-        self.ports = free_ports()
-        self.found = binaries.provide(PROGRAMS, environ=os.environ, folder=None, say=print)
-        self.promtool = self.found["promtool"].path
-        self._services = services(self.found, self.ports, folder, INTERVALS)
-        shipped = self._services["prometheus"]
-        self._services["prometheus"] = replace(shipped, prepare=partial(_prepare_prometheus, shipped, folder))
-        self.collector_http = f"http://{HOST}:{self.ports.otlp_http_port}"
-        self.collector_grpc = f"http://{HOST}:{self.ports.otlp_grpc_port}"
-        self.jaeger_api = f"http://{HOST}:{self.ports.jaeger_port}"
-        self.prometheus_api = f"http://{HOST}:{self.ports.prometheus_port}"
-        self.collector_logs = folder / "collector" / "logs" / "logs.jsonl"
-        """Log records that applications sent."""
+        self._services = dict(chosen)
 
     def start(self, *names: str) -> None:
         """Start these, or all, and return when they are ready; what runs already stays."""
@@ -69,6 +55,27 @@ class RealStack:
     def close(self) -> None:
         """Stop everything."""
         local.stop(self.folder, print)
+
+
+class RealStack(RealPrograms):
+    """Collector, Jaeger and Prometheus with the shipped configurations.
+
+    `name` is always one of `collector`, `jaeger`, `prometheus`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.ports = free_ports()
+        self.found = binaries.provide(PROGRAMS, environ=os.environ, folder=None, say=print)
+        self.promtool = self.found["promtool"].path
+        shipped = services(self.found, self.ports, folder, INTERVALS)
+        quick = partial(_prepare_prometheus, shipped["prometheus"], folder)
+        super().__init__(folder, {**shipped, "prometheus": replace(shipped["prometheus"], prepare=quick)})
+        self.collector_http = f"http://{HOST}:{self.ports.otlp_http_port}"
+        self.collector_grpc = f"http://{HOST}:{self.ports.otlp_grpc_port}"
+        self.jaeger_api = f"http://{HOST}:{self.ports.jaeger_port}"
+        self.prometheus_api = f"http://{HOST}:{self.ports.prometheus_port}"
+        self.collector_logs = folder / "collector" / "logs" / "logs.jsonl"
+        """Log records that applications sent."""
 
 
 def _prepare_prometheus(shipped: Service, folder: Path) -> None:

@@ -27,8 +27,19 @@ def test_the_programs_accept_the_shipped_configurations(stack: RealStack) -> Non
     """Their own checks say so, of the files as Docker gets them."""
     root = Path(__file__).parents[2]
     commands: list[list[str | Path]] = [
-        [stack.found["collector"].path, "validate", "--config", root / "collector" / "config.yaml"],
-        [stack.found["jaeger"].path, "validate", "--config", root / "jaeger" / "config.yaml"],
+        *(
+            [stack.found["collector"].path, "validate", *(f"--config={root / 'collector' / name}" for name in names)]
+            for names in (
+                ["config.yaml"],
+                ["config.yaml", "front.yaml"],
+                ["config.yaml", "kafka.yaml"],
+                ["kafka.yaml", "gateway.yaml"],
+            )
+        ),
+        *(
+            [stack.found["jaeger"].path, "validate", "--config", root / "jaeger" / name]
+            for name in ("config.yaml", "ingester.yaml", "query.yaml")
+        ),
         [stack.promtool, "check", "config", root / "prometheus" / "prometheus.yml"],
     ]
     environ = {**os.environ, "JAEGER_UI_CONFIG": str(root / "jaeger" / "ui.json")}
