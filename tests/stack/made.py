@@ -13,6 +13,7 @@ from opentelemetry.proto.resource.v1.resource_pb2 import Resource
 from opentelemetry.proto.trace.v1.trace_pb2 import ResourceSpans, ScopeSpans, Span, Status
 
 from rlm_otel import semconv as sc
+from tests.stack.answers import Answers, eventually
 
 Kind = Literal["plain", "failed", "slow", "expensive"]
 SPANS: Final = 5
@@ -32,6 +33,14 @@ def make(kind: Kind, count: int, seed: int) -> list[Trace]:
     """So many traces of a kind; the same seed gives the same ids, and so the same decisions."""
     numbers = random.Random(f"{kind} {seed}")
     return [_make(kind, numbers.randbytes(16), numbers) for _ in range(count)]
+
+
+def mixed(seed: int) -> list[Trace]:
+    """600 traces of all kinds in some order; 100 of them matter."""
+    traces = [*make("failed", 40, seed), *make("slow", 30, seed), *make("expensive", 30, seed)]
+    traces += make("plain", 500, seed)
+    random.Random(seed).shuffle(traces)
+    return traces
 
 
 def _make(kind: Kind, trace_id: bytes, numbers: random.Random) -> Trace:
@@ -80,3 +89,20 @@ def scatter(collectors: Sequence[str], service: str, traces: Sequence[Trace], at
         first, second = (collectors[(number // at_once + turn) % len(collectors)] for turn in (0, 1))
         send(first, service, [span for trace in some for span in trace.spans[:2]])
         send(second, service, [span for trace in some for span in trace.spans[2:]])
+
+
+def spans_by_trace(answers: Answers, service: str) -> dict[str, int]:
+    """How many spans Jaeger has of each trace."""
+    found: dict[str, int] = {}
+    for span in answers.spans(service):
+        found[span.trace_id] = found.get(span.trace_id, 0) + 1
+    return found
+
+
+def wait_for(answers: Answers, service: str, wanted: set[str]) -> dict[str, int]:
+    """Spans by trace, as soon as these are there and whole."""
+    return eventually(
+        lambda: spans_by_trace(answers, service),
+        lambda found: all(found.get(trace_id) == SPANS for trace_id in wanted),
+        timeout_s=40,
+    )

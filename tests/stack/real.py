@@ -1,12 +1,12 @@
 """The real programs of the viewing stack for a test session: free ports, a folder of their own, short intervals."""
 
 import os
+import random
 import re
 import socket
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Mapping
 from dataclasses import asdict, replace
-from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +19,8 @@ INTERVALS: Final = {
     "PROMETHEUS_EVALUATION_INTERVAL": "1s",
     "OTELCOL_SPAN_METRICS_INTERVAL": "1s",
 }
+# Below those that the system gives to outgoing connections, which might take one before its program starts.
+_NUMBERS: Final = iter(random.sample(range(15_000, 32_000), 17_000))
 PROGRAMS: Final = (binaries.PROMETHEUS, binaries.PROMTOOL, binaries.JAEGER, binaries.COLLECTOR)
 
 
@@ -68,8 +70,7 @@ class RealStack(RealPrograms):
         self.found = binaries.provide(PROGRAMS, environ=os.environ, folder=None, say=print)
         self.promtool = self.found["promtool"].path
         shipped = services(self.found, self.ports, folder, INTERVALS)
-        quick = partial(_prepare_prometheus, shipped["prometheus"], folder)
-        super().__init__(folder, {**shipped, "prometheus": replace(shipped["prometheus"], prepare=quick)})
+        super().__init__(folder, {**shipped, "prometheus": quick(shipped["prometheus"], folder)})
         self.collector_http = f"http://{HOST}:{self.ports.otlp_http_port}"
         self.collector_grpc = f"http://{HOST}:{self.ports.otlp_grpc_port}"
         self.jaeger_api = f"http://{HOST}:{self.ports.jaeger_port}"
@@ -78,19 +79,34 @@ class RealStack(RealPrograms):
         """Log records that applications sent."""
 
 
-def _prepare_prometheus(shipped: Service, folder: Path) -> None:
-    """As shipped, but the groups of rules are evaluated as often as everything else."""
-    shipped.prepare()
-    for path in (folder / "prometheus" / "config" / "rules").iterdir():
-        text = path.read_text("utf-8")
-        path.write_text(re.sub(r"(?m)^    interval: .*$", "    interval: 1s", text), "utf-8")
+def quick(prometheus: Service, folder: Path) -> Service:
+    """Prometheus as shipped, but the groups of rules are evaluated as often as everything else."""
+
+    def prepare() -> None:
+        prometheus.prepare()
+        for path in (folder / "prometheus" / "config" / "rules").iterdir():
+            text = path.read_text("utf-8")
+            path.write_text(re.sub(r"(?m)^    interval: .*$", "    interval: 1s", text), "utf-8")
+
+    return replace(prometheus, prepare=prepare)
 
 
 def free_ports() -> Ports:
     """Ports that nobody has at the moment."""
-    with ExitStack() as held:
-        names: Iterable[str] = asdict(Ports())
-        sockets = {name: held.enter_context(socket.socket()) for name in names}
-        for one in sockets.values():
-            one.bind((HOST, 0))
-        return Ports(**{name: one.getsockname()[1] for name, one in sockets.items()})
+    names = list(asdict(Ports()))
+    return Ports(**dict(zip(names, free_numbers(len(names)), strict=True)))
+
+
+def free_numbers(count: int) -> list[int]:
+    """Numbers of so many ports that nobody has at the moment, and that were not given out before."""
+    numbers = (number for number in _NUMBERS if _is_free(number))
+    return list(islice(numbers, count))
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+        return True

@@ -1,6 +1,5 @@
 """Two fronts and two gateways with the shipped configurations: whole traces are kept or dropped, metrics stay exact."""
 
-import random
 from collections.abc import Iterator
 from typing import Final
 
@@ -8,7 +7,7 @@ import pytest
 
 from rlm_otel import semconv as sc
 from tests.stack.answers import Answers, eventually
-from tests.stack.made import SPANS, Trace, make, scatter
+from tests.stack.made import SPANS, Trace, make, mixed, scatter, wait_for
 from tests.stack.real import RealStack
 from tests.stack.tiers import Tiers
 from tests.stack.workloads import demonstrate
@@ -39,50 +38,25 @@ def tiers(stack: RealStack, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def sent(tiers: Tiers) -> list[Trace]:
-    """600 traces of all kinds, mixed, each in two halves that go to different fronts."""
-    traces = [*make("failed", 40, 1), *make("slow", 30, 1), *make("expensive", 30, 1), *make("plain", 500, 1)]
-    random.Random(1).shuffle(traces)
-    scatter([one.collector_http for one in tiers.fronts], SERVICE, traces)
+    """600 traces of all kinds, each in two halves that go to different fronts."""
+    traces = mixed(seed=1)
+    scatter(tiers.entrances, SERVICE, traces)
     return traces
-
-
-def spans_by_trace(answers: Answers, service: str) -> dict[str, int]:
-    """How many spans Jaeger has of each trace."""
-    found: dict[str, int] = {}
-    for span in answers.spans(service):
-        found[span.trace_id] = found.get(span.trace_id, 0) + 1
-    return found
-
-
-def wait_for(answers: Answers, service: str, wanted: set[str]) -> dict[str, int]:
-    """Spans by trace, as soon as these are there and whole."""
-    return eventually(
-        lambda: spans_by_trace(answers, service),
-        lambda found: all(found.get(trace_id) == SPANS for trace_id in wanted),
-        timeout_s=40,
-    )
 
 
 def test_what_matters_is_kept_whole_and_a_share_of_the_rest(tiers: Tiers, sent: list[Trace], answers: Answers) -> None:
     """All that failed, were slow or expensive, although no front saw one of them whole."""
     matter = {trace.trace_id for trace in sent if trace.kind != "plain"}
-    eventually(lambda: decided(tiers), lambda count: count == len(sent))
+    eventually(tiers.decided, lambda count: count == len(sent))
     found = wait_for(answers, SERVICE, matter)
     assert matter - set(found) == set()
     assert len(set(found) - matter) == KEPT_OF_THE_REST
     assert set(found.values()) == {SPANS}
 
 
-def decided(tiers: Tiers) -> float:
-    """Of how many traces the gateways have decided."""
-    name = "otelcol_processor_tail_sampling_global_count_traces_sampled"
-    return sum(sum(one.own_metrics(name).values()) for one in tiers.gateways)
-
-
 def test_each_trace_is_on_one_gateway(tiers: Tiers, sent: list[Trace]) -> None:
     """By the gateways' own count of the traces that they saw."""
-    name = "otelcol_processor_tail_sampling_new_trace_id_received"
-    seen = [sum(gateway.own_metrics(name).values()) for gateway in tiers.gateways]
+    seen = tiers.seen()
     assert sum(seen) == len(sent)
     assert min(seen) > len(sent) / 4
 
@@ -119,7 +93,7 @@ def test_what_waits_for_the_gateways_survives_a_crash_of_the_fronts(tiers: Tiers
     traces = make("failed", 100, 2)
     tiers.stop("gateway-1")
     tiers.stop("gateway-2")
-    scatter([one.collector_http for one in tiers.fronts], "patient-fronts", traces)
+    scatter(tiers.entrances, "patient-fronts", traces)
     tiers.kill("front-1")
     tiers.kill("front-2")
     tiers.start()
@@ -130,9 +104,9 @@ def test_what_waits_for_the_gateways_survives_a_crash_of_the_fronts(tiers: Tiers
 def test_a_gateway_that_is_stopped_decides_what_it_has(tiers: Tiers, answers: Answers) -> None:
     """SIGTERM to one of them with undecided traces: they are judged at once, and the fronts keep the others for it."""
     traces = make("failed", 60, 3)
-    scatter([one.collector_http for one in tiers.fronts], "stopped-gateway", traces[:30])
+    scatter(tiers.entrances, "stopped-gateway", traces[:30])
     tiers.stop("gateway-1")
-    scatter([one.collector_http for one in tiers.fronts], "stopped-gateway", traces[30:])
+    scatter(tiers.entrances, "stopped-gateway", traces[30:])
     tiers.start("gateway-1")
     wanted = {trace.trace_id for trace in traces}
     assert wait_for(answers, "stopped-gateway", wanted) == dict.fromkeys(wanted, SPANS)

@@ -69,3 +69,20 @@ class Tiers(RealPrograms):
             for number in (1, 2)
         ]
         super().__init__(folder, {one.service.name: one.service for one in (*self.gateways, *self.fronts)})
+
+    @property
+    def entrances(self) -> list[str]:
+        """The URLs of both fronts, for OTLP over HTTP."""
+        return [one.collector_http for one in self.fronts]
+
+    def decided(self) -> float:
+        """Of how many traces the gateways have decided."""
+        return sum(self._counted("global_count_traces_sampled"))
+
+    def seen(self) -> list[float]:
+        """How many traces each gateway has seen, by its own count."""
+        return self._counted("new_trace_id_received")
+
+    def _counted(self, metric: str) -> list[float]:
+        name = f"otelcol_processor_tail_sampling_{metric}"
+        return [sum(gateway.own_metrics(name).values()) for gateway in self.gateways]
