@@ -50,7 +50,8 @@ def jars(engine: str, environ: Mapping[str, str], say: Say) -> Path:
 
 def _fetch(engine: str, folder: Path, environ: Mapping[str, str]) -> None:
     pins = files.root() / "stack" / engine
-    command = ["mvn", "--quiet", "--batch-mode", "--strict-checksums", f"--file={pins / 'pom.xml'}", _DEPENDENCIES]
+    maven = shutil.which("mvn", path=environ.get("PATH", "")) or "mvn"
+    command = [maven, "--quiet", "--batch-mode", "--strict-checksums", f"--file={pins / 'pom.xml'}", _DEPENDENCIES]
     command += [f"-DoutputDirectory={folder}", "-DincludeScope=runtime"]
     answer = subprocess.run(command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, check=False)
     if answer.returncode:
