@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+import yaml
+
 from rlm_otel.stack import binaries, files
 from rlm_otel.stack.binaries import Found
 from rlm_otel.stack.services import HOST, Service, services
@@ -76,28 +78,24 @@ def jaeger(name: str, found: Found, folder: Path, ports: Ports, config: str, set
 
 
 def kafka(java: Found, folder: Path, broker: int, controller: int, health: int) -> Service:
-    """One broker, as in docker-compose.scale.yml, but it need not wait for its former self to be given up."""
+    """One broker with the settings of docker-compose.scale.yml; it need not wait for its former self to be given up."""
+    compose = yaml.safe_load((files.root() / "docker-compose.scale.yml").read_text("utf-8"))
+    shipped = compose["services"]["kafka"]["environment"]
+    settings = {
+        # As the image does it: KAFKA_LOG_DIRS is log.dirs.
+        **{name[6:].lower().replace("_", "."): value for name, value in shipped.items() if name != "KAFKA_HEAP_OPTS"},
+        "controller.quorum.voters": f"1@{HOST}:{controller}",
+        "listeners": f"PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}",
+        "advertised.listeners": f"PLAINTEXT://{HOST}:{broker}",
+        "log.dirs": folder / "kafka" / "data",
+        "broker.session.timeout.ms": 2000,
+        "broker.heartbeat.interval.ms": 500,
+    }
     properties = folder / "kafka" / "server.properties"
-    text = f"""
-process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@{HOST}:{controller}
-listeners=PLAINTEXT://{HOST}:{broker},CONTROLLER://{HOST}:{controller}
-advertised.listeners=PLAINTEXT://{HOST}:{broker}
-controller.listener.names=CONTROLLER
-inter.broker.listener.name=PLAINTEXT
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-log.dirs={folder / "kafka" / "data"}
-num.partitions=6
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=3
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-group.initial.rebalance.delay.ms=0
-message.max.bytes=17825792
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=500
-"""
+
+    def prepare() -> None:
+        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()), "utf-8")
+
     source = files.root() / "stack" / "kafka"
     return Service(
         name="kafka",
@@ -110,7 +108,7 @@ broker.heartbeat.interval.ms=500
         environment={},
         ports={"broker": broker, "controller": controller, "health": health},
         health=f"http://{HOST}:{health}/",
-        prepare=lambda: (properties.write_text(text, "utf-8"), None)[1],
+        prepare=prepare,
     )
 
 

@@ -49,8 +49,11 @@ def test_an_old_java_is_named(tmp_path: Path) -> None:
 def test_what_is_not_the_pinned_file_is_not_run(tmp_path: Path) -> None:
     """And the cache does not keep it."""
     environ = tools(tmp_path, mvn=MAVEN)
-    with pytest.raises(StackProblem, match="What Maven fetched for kafka is not what stack/kafka/jars.sha256 says"):
+    with pytest.raises(StackProblem) as caught:
         engines.jars("kafka", environ, print)
+    assert caught.value.msg.startswith(
+        "What Maven fetched for kafka is not what stack/kafka/jars.sha256 says: ['argparse4j"
+    )
     assert [path.name for path in (tmp_path / ".cache" / "rlm-otel" / "binaries").iterdir()] == ["lock"]
 
 
