@@ -1,0 +1,73 @@
+"""What was accepted comes to OpenSearch: with the ingester away, and with Kafka and the collector killed meanwhile."""
+
+import pytest
+
+from tests.scale.scaled import ScaledStack
+from tests.stack.answers import Answers, eventually
+from tests.stack.made import SPANS, make, scatter, wait_for
+from tests.stack.sender import Sender
+
+pytestmark = pytest.mark.scale
+
+
+def test_an_ingester_away_and_back_loses_nothing(scaled: ScaledStack, answers: Answers) -> None:
+    """Kafka holds 200 traces until it is there again."""
+    traces = make("failed", 200, 5)
+    scaled.stop("ingester")
+    scatter(scaled.tiers.entrances, "waiting", traces)
+    scaled.start("ingester")
+    wanted = {trace.trace_id for trace in traces}
+    assert wait_for(answers, "waiting", wanted) == dict.fromkeys(wanted, SPANS)
+
+
+@pytest.mark.parametrize("through", ["collector", "front-1"])
+def test_kafka_and_the_collector_killed_under_load_lose_nothing(
+    scaled: ScaledStack, answers: Answers, through: str
+) -> None:
+    """SIGKILL to both while 50 traces a second flow, for 15 seconds: straight to Kafka, and by way of the gateways."""
+    straight = through == "collector"
+    entrance = scaled.collector if straight else scaled.tiers.fronts[0]
+    programs = scaled if straight else scaled.tiers
+    service = f"killed-{through}"
+    with Sender(service, entrance.collector_http, per_second=50, failed=True) as sender:
+        sender.wait_for(150)
+        scaled.kill("kafka")
+        sender.wait_for(150)
+        programs.kill(through)
+        programs.start(through)
+        sender.wait_for(150)
+        scaled.start("kafka")
+        sender.wait_for(150)
+        programs.kill(through)
+        programs.start(through)
+        sender.wait_for(150)
+
+    def missing() -> set[str]:
+        return sender.accepted - {span.trace_id for span in answers.spans(service)}
+
+    assert eventually(missing, lambda found: not found, timeout_s=90) == set()
+    assert len(sender.accepted) >= 750
+    sent = f'max(sent_total{{service_name="{service}"}})'
+    assert eventually(lambda: [one.value for one in answers.at(sent)], lambda last: last == [sender.counted]) == [
+        sender.counted
+    ]
+
+
+def test_opensearch_killed_under_load_loses_nothing(scaled: ScaledStack, answers: Answers) -> None:
+    """And an ingester killed meanwhile: what was not stored is asked of Kafka again."""
+    service = "killed-store"
+    with Sender(service, scaled.collector.collector_http, per_second=50) as sender:
+        sender.wait_for(100)
+        scaled.kill("opensearch")
+        sender.wait_for(100)
+        scaled.start("opensearch")
+        sender.wait_for(50)
+        scaled.kill("ingester")
+        scaled.start("ingester")
+        sender.wait_for(50)
+
+    def missing() -> set[str]:
+        return sender.accepted - {span.trace_id for span in answers.spans(service)}
+
+    assert eventually(missing, lambda found: not found, timeout_s=90) == set()
+    assert sender.refused == 0
