@@ -45,7 +45,7 @@ def identity(operation: Operation, origin: Origin, reply: Reply | None = None) -
     """The low-cardinality attributes that the `gen_ai.*` metrics of an operation share: never ids, never text."""
     match operation:
         case Run():
-            return dict(_run_identity(origin.agent, operation.model))
+            return dict(_workflow_identity(operation.workflow) or _run_identity(origin.agent, operation.model))
         case ModelCall():
             return dict(_served(operation, reply))
         case ToolCall():
@@ -94,6 +94,10 @@ def _served_identity(
 @lru_cache(maxsize=1024)
 def _run_identity(agent: str | None, model: str | None) -> Attributes:
     return present(((sc.AGENT_NAME, agent), (sc.REQUEST_MODEL, model)))
+
+
+def _workflow_identity(workflow: str | None) -> Attributes:
+    return {sc.WORKFLOW_NAME: workflow} if workflow else {}
 
 
 @lru_cache(maxsize=1024)
@@ -170,6 +174,11 @@ def _with_error(attributes: Attributes, finished: Finished) -> Attributes:
 
 
 def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Measurement]:
+    if run.workflow is not None:
+        workflow = _with_error(_workflow_identity(run.workflow), finished)
+        yield Measurement(sc.WORKFLOW_DURATION, finished.elapsed_s, workflow)
+        yield Measurement(sc.RUN_DEPTH, finished.origin.depth, _labels(finished.origin, declared))
+        return
     who, agent = _run_identity(finished.origin.agent, run.model), _run_identity(finished.origin.agent, None)
     yield Measurement(sc.AGENT_DURATION, finished.elapsed_s, _with_error(who, finished))
     if isinstance(finished.result, RunResult):
