@@ -375,3 +375,35 @@ def test_s105_a_workflow_of_agents(rigs: Callable[..., Rig]) -> None:
         {},
     ]
     assert sum(point.count or 0 for point in rig.points("gen_ai.invoke_agent.duration")) == 2
+
+
+async def test_an_async_start_hook_that_stops_keeps_the_block_from_running(rig: Rig) -> None:
+    """One that stops at once, without waiting for anything."""
+
+    class Stops:
+        async def on_run_start(self, prompt: str) -> None:
+            raise StopRun("no")
+
+    with pytest.raises(StopRun, match="no"):
+        async with rlm_otel.run("a", callbacks=[Stops(), rig.callback]):
+            pytest.fail("it ran")
+    assert rig.outline() == "invoke_agent a (closed)"
+
+
+async def test_s44_a_task_that_is_cancelled_before_its_block_runs(rig: Rig) -> None:
+    """While start hooks are awaited: the run ends all the same."""
+
+    class Hooks:
+        async def on_run_start(self, prompt: str) -> None:
+            await asyncio.sleep(0)
+
+    @rlm_otel.run(callbacks=[Hooks(), rig.callback])
+    async def work() -> None:
+        pytest.fail("it ran")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert rig.outline() == "invoke_agent work (cancelled)"
