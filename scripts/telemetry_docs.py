@@ -18,6 +18,7 @@ SPANS = """\
 | span | kind | what it is |
 |---|---|---|
 | `invoke_agent {gen_ai.agent.name}` | INTERNAL | a run |
+| `invoke_workflow {gen_ai.workflow.name}` | INTERNAL | a run that coordinates several: `run(name, workflow=True)` |
 | `chat {gen_ai.request.model}` (`text_completion`, `embeddings`) | CLIENT | one call of a model, retries included |
 | `fetch_response` | CLIENT | a stored response (Responses API) is read: nothing is generated, no tokens, no cost |
 | `execute_tool {gen_ai.tool.name}` | INTERNAL | one execution of a tool, a REPL or a code block |
