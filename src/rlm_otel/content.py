@@ -99,7 +99,8 @@ _SECRET_WORDS: Final = ("key", "token", "secret", "passw", "пароль", "auth
 
 def without_secrets(text: str) -> str:
     """The text with what looks like an API key, token, password or private key replaced by `[redacted]`."""
-    text = _KEY_BLOCK.sub(REDACTED, text)
+    if "-" in text:
+        text = _KEY_BLOCK.sub(REDACTED, text)
     if any(sign in text for character, signs in _TOKENS_BEGIN if character in text for sign in signs):
         text = _sub(_TOKENS, REDACTED, text, _found(_TOKENS_BEGIN, text))
     folded = text.casefold()
@@ -107,7 +108,7 @@ def without_secrets(text: str) -> str:
         text = _sub(_BEARER, rf"\1{REDACTED}", text, _found(_BEARER_BEGINS, _folded(text)))
     if (":" in text or "=" in text) and any(word in folded for word in _SECRET_WORDS):
         text = _sub(_NAMED, rf"\1{REDACTED}", text, _found(_NAMED_BEGINS, _folded(text)))
-    return _URL_LOGIN.sub(rf"\1{REDACTED}", text)
+    return _URL_LOGIN.sub(rf"\1{REDACTED}", text) if ":" in text else text
 
 
 def _folded(text: str) -> str:
