@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlm_otel import semconv
-from rlm_otel.content import LIMIT_CHARS, MODE_VARIABLE
+from rlm_otel.content import LIMIT_BYTES, LIMIT_CHARS, MODE_VARIABLE
 from rlm_otel.instruments import INSTRUMENTS, Instrument
 
 PAGE = Path(__file__).parents[1] / "docs" / "telemetry.md"
@@ -53,8 +53,9 @@ record `{semconv.DETAILS_LOG}`.
 
 - Each text passes the built-in redaction (API keys, bearer tokens, passwords, private keys), then the `redact`
   function. A text that the function drops, or fails on, is left out.
-- One attribute holds at most {LIMIT_CHARS} characters. Longer prompts lose their oldest messages first (never the
-  system prompt); then texts are cut, with `…` where something is missing. What is left is always valid JSON.
+- One attribute holds at most {LIMIT_CHARS} characters, and {LIMIT_BYTES} bytes. Longer prompts lose their oldest
+  messages first (never the system prompt); then texts are cut, with `…` where something is missing. What is left is
+  always valid JSON.
 - Media do not leave: base64 becomes `{{"type": "uri", "modality": "image", "uri": "sha256:<hex of its bytes>"}}`.
 - Arguments and results of tools are objects: their own where the text is one, else `{{"value": ...}}`.
 - The text of an error may quote a prompt, so it is content too: with content off, a failure tells its class, HTTP

@@ -13,6 +13,9 @@ MODE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 LIMIT_CHARS: Final = 32_768
 """How long one content attribute may get, in characters: larger ones strain collectors and viewers."""
 
+LIMIT_BYTES: Final = 60_000
+"""And in bytes of UTF-8: Jaeger's storage refuses a value of more than 65 000, and with it the whole batch."""
+
 REDACTED: Final = "[redacted]"
 MARK: Final = "…"
 """Stands where text was cut off."""
@@ -211,6 +214,16 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(limit - len(MARK), 0)] + MARK
 
 
+def cut_bytes(text: str, limit: int) -> str:
+    """The same in at most `limit` bytes of UTF-8."""
+    if len(text) * 4 <= limit or text.isascii():
+        return cut(text, limit)
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - len(MARK.encode())].decode("utf-8", "ignore") + MARK
+
+
 def encodable(text: str) -> str:
     """The text without lone surrogates: one of them in one attribute makes the exporter lose a whole batch."""
     if text.isascii():
@@ -252,4 +265,6 @@ class Policy:
     def text(self, text: str) -> str | None:
         """A text as it may leave: redacted, then cut; None if it must not. It does not look at the mode."""
         redacted = self.redacted(text)
-        return None if redacted is None else encodable(cut(redacted, self.limit_chars))
+        if redacted is None:
+            return None
+        return cut_bytes(encodable(cut(redacted, self.limit_chars)), LIMIT_BYTES)
