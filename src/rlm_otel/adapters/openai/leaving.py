@@ -92,7 +92,7 @@ def watch(response: Any, leaving: Leaving, *, is_async: bool) -> None:
 def unwatch(response: Any) -> None:
     """Takes our method away once all is over: it holds the response, which would keep itself for the collector."""
     for name in ("close", "aclose"):
-        if getattr(vars(response).get(name), "alone", False):
+        if getattr(getattr(response, "__dict__", {}).get(name), "alone", False):
             delattr(response, name)
 
 

@@ -4,12 +4,13 @@ import inspect
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from rlm_otel.adapters.openai.leaving import Leaving, unwatch, watch
+from rlm_otel.adapters.openai.leaving import OWNER, Leaving, unwatch, watch
 from rlm_otel.adapters.openai.replies import json_of, note_reply, verdict_of
 from rlm_otel.adapters.openai.streams import Tap, listen
 from rlm_otel.bracket import Bracket
 from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.errors import Leave
+from rlm_otel.fence import fence
 from rlm_otel.outcome import Reply
 from rlm_otel.reader.surfaces import Surface
 
@@ -42,7 +43,9 @@ class Body(Leaving):
         """Ends the call with its reply; with `error`, if that is leaving."""
         if self.over:
             return
-        failure = note_reply(self.bracket, self._surface, reply, response)
+        failure = None
+        with fence(OWNER, "response"):
+            failure = note_reply(self.bracket, self._surface, reply, response)
         if error is not None:
             self.fail(error)
         else:
@@ -117,7 +120,8 @@ def _parsed(leaving: Tap | Body, parsed: Any, raw: Any) -> None:
         leaving.parsed(parsed, raw.http_response)
         unwatch(raw.http_response)
     elif not leaving.over and not leaving.listens:
-        leaving.listens = listen(parsed, leaving)
+        with fence(OWNER, "response"):
+            leaving.listens = listen(parsed, leaving)
 
 
 def _refused(leaving: Tap | Body, error: BaseException, http: Any) -> None:

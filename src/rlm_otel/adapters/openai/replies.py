@@ -30,6 +30,6 @@ def json_of(response: Any) -> object:
         return None
     try:
         found: object = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deep
         return None
     return found

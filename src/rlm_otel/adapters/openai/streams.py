@@ -63,10 +63,12 @@ class Tap(Leaving):
         """The SDK's iterator came to its end."""
         if self.over:
             return
-        verdict = verdict_of(self._reader.failure())
-        if verdict is None and not self._reader.complete():
-            msg = "the stream ended without a finish reason: the answer is incomplete"
-            verdict = Leave("failed", TornStream(msg))
+        verdict = None
+        with fence(OWNER, "reader"):
+            verdict = verdict_of(self._reader.failure())
+            if verdict is None and not self._reader.complete():
+                msg = "the stream ended without a finish reason: the answer is incomplete"
+                verdict = Leave("failed", TornStream(msg))
         self.end(verdict)
         if self._hints and self.bracket.usage is None:
             hint()
