@@ -53,7 +53,7 @@ def test_the_fronts_have_one_queue_and_no_second_one_in_memory() -> None:
     assert (inner["sending_queue"], inner["retry_on_failure"]) == ({"enabled": False}, {"enabled": False})
 
 
-def test_the_ingester_tells_kafka_only_of_what_is_stored() -> None:
+def test_the_ingester_tells_kafka_only_of_what_its_store_has_taken() -> None:
     """No batch in between, no mark on an error, and it begins with the oldest."""
     receiver = INGESTER["receivers"]["kafka"]
     assert INGESTER["service"]["pipelines"]["traces"]["processors"] == []
