@@ -10,7 +10,8 @@ from pathlib import Path
 
 from rlm_otel import semconv
 from rlm_otel.content import LIMIT_CHARS, MODE_VARIABLE
-from rlm_otel.instruments import INSTRUMENTS, Instrument
+from rlm_otel.instruments import INSTRUMENTS, OLDER_INSTRUMENTS, Instrument
+from rlm_otel.older import RENAMED, TOKENS
 
 PAGE = Path(__file__).parents[1] / "docs" / "telemetry.md"
 
@@ -104,6 +105,7 @@ def page() -> str:
     sections.append(f"## Feedback\n\n{FEEDBACK}\n{_table(known, 'feedback')}")
     sections.append(f"## Content\n\n{CONTENT}")
     sections.append(f"## Metrics\n\n{_metrics()}")
+    sections.append(f"### Older names\n\n{_older()}")
     sections.append(f"### Attributes that only metrics have\n\n{_table(known, 'metric')}")
     return "\n".join(sections)
 
@@ -119,6 +121,20 @@ def _metrics() -> str:
         "| metric | instrument, unit | what it measures | attributes |\n|---|---|---|---|\n" + rows + "\n"
         "Declared labels (`OTelCallback(labels=...)`) are on `rlm.client.*` and `rlm.run.*` as well. Buckets:\n\n"
         + "".join(f"- `{item.name}`: {_numbers(item)}\n" for item in INSTRUMENTS if item.buckets is not None)
+    )
+
+
+def _older() -> str:
+    renamed = "".join(f"| `{older}` | `{latest}` |\n" for latest, older in RENAMED.items())
+    tokens = ", ".join(f"`{item.name}`" for item in INSTRUMENTS if item.name in TOKENS)
+    return (
+        '`OTelCallback(semconv="legacy")` records model calls under the names that the conventions had before, for\n'
+        'dashboards that were built on those; `semconv="both"` records these and the latest, each value twice. What\n'
+        "never had another name is the same either way. Spans and log records have the latest names always.\n\n"
+        "| older | latest |\n|---|---|\n" + renamed + f"| `{semconv.OLDER_TOKEN_USAGE}` | {tokens} |\n\n"
+        "| metric | instrument, unit | what it measures | attributes |\n|---|---|---|---|\n"
+        + "".join(map(_row, OLDER_INSTRUMENTS))
+        + f"\nThe buckets are those of the latest. `{semconv.OLDER_TOKEN_USAGE}` has the input of embeddings too.\n"
     )
 
 

@@ -282,7 +282,7 @@ def test_annotations_land_on_the_open_span(joined: bool) -> None:
     ("arguments", "message"),
     [
         ({"content": "all"}, "content='all' is not known; use one of: none, span, event, both."),
-        ({"semconv": "both"}, "semconv='both' is not known; use: latest."),
+        ({"semconv": "old"}, "semconv='old' is not known; use one of: legacy, both, latest."),
         ({"redact": "x"}, "redact='x' cannot be called; pass a function (str) -> str | None."),
         ({"telemetry": 1}, "telemetry=1 is no Telemetry; pass what rlm_otel.configure() returns."),
         ({"tracer_provider": 1}, "tracer_provider=1 has no get_tracer(); pass a provider, not its class."),

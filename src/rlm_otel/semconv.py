@@ -224,6 +224,8 @@ RLM_CONTENT_OMITTED: Final = "rlm.content.omitted"
 
 TOKEN_MODALITY: Final = "gen_ai.token.modality"
 """string; metric. `text`, `image`, `audio`, or `unknown` where the vendor gives no split."""
+TOKEN_TYPE: Final = "gen_ai.token.type"
+"""string; metric. `input` or `output`; only on the older `gen_ai.client.token.usage`."""
 RLM_REASON: Final = "rlm.reason"
 """string; metric. Why: `no_usage` or `no_price` for calls without a cost; what happened for telemetry that was
 dropped."""
@@ -264,6 +266,9 @@ CACHE_WRITE_TOKENS: Final = "gen_ai.client.inference.usage.cache_write.input_tok
 REASONING_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 CALL_INPUT_TOKENS: Final = "gen_ai.client.inference.operation.input_tokens"
 CALL_OUTPUT_TOKENS: Final = "gen_ai.client.inference.operation.output_tokens"
+OLDER_TOKEN_USAGE: Final = "gen_ai.client.token.usage"
+OLDER_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+OLDER_CHUNK: Final = "gen_ai.client.operation.time_per_output_chunk"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 AGENT_INFERENCE_CALLS: Final = "gen_ai.invoke_agent.inference_calls"
 AGENT_TOOL_CALLS: Final = "gen_ai.invoke_agent.tool_calls"
