@@ -249,6 +249,9 @@ RETRY_EVENT: Final = "rlm.retry"
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_LOG: Final = "gen_ai.client.operation.exception"
 DETAILS_LOG: Final = "gen_ai.client.inference.operation.details"
+# The conventions have these two for client operations and for inference only.
+OWN_EXCEPTION_LOG: Final = "rlm.operation.exception"
+OWN_DETAILS_LOG: Final = "rlm.operation.details"
 EVALUATION_LOG: Final = "gen_ai.evaluation.result"
 FEEDBACK_SPAN: Final = "rlm.feedback"
 

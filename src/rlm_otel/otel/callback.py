@@ -13,15 +13,15 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from rlm_otel.content import Policy, Redactor, mode_from
+from rlm_otel.content import Policy, Redactor, mode_from, wants_events
 from rlm_otel.events import Event, Finished, Link, Retrying, Started
 from rlm_otel.measuring import DeclaredLabels
+from rlm_otel.older import Semconv
 from rlm_otel.otel.arguments import check_redact, check_telemetry, checked_labels, checked_semconv
 from rlm_otel.otel.context import UNCHANGED, ambient_link, under, without_inner_inference
 from rlm_otel.otel.failures import exception_signal
 from rlm_otel.otel.operations import Open
 from rlm_otel.otel.recorder import Recorder
-from rlm_otel.older import Semconv
 from rlm_otel.outcome import Score
 from rlm_otel.prices import Price, PriceList
 from rlm_otel.telemetry import Telemetry, choose, joins_traces, renew_lock
@@ -58,7 +58,8 @@ class OTelCallback:
     that is decided at the first event. `content` is none, span, event or both; `redact` sees every text before it
     leaves (None drops it); `labels` declares label keys and the values that metrics may show; `prices` comes before the
     public price list; `chunk_times=True` records the time between chunks; `semconv="legacy"` records the older metric
-    names for dashboards that were built on those, `"both"` these and the latest. Raises ValueError for an argument that makes no sense.
+    names for dashboards that were built on those, `"both"` these and the latest. Raises ValueError for an
+    argument that makes no sense.
     """
 
     prices: PriceList | None = None
@@ -195,15 +196,22 @@ def _make(options: _Options, environ: Mapping[str, str]) -> Recorder:
     _watch_forks()  # first: another thread may fork while this one makes things
     policy = Policy(mode_from(options.content, environ), Redactor(options.redact))
     exceptions = exception_signal(environ)
+    events = wants_events(options.content, policy.on_events, environ)
     telemetry = options.telemetry or choose(
         tracer_provider=options.tracer_provider,
         meter_provider=options.meter_provider,
         logger_provider=options.logger_provider,
-        logs=policy.on_events or exceptions != "span",
+        logs=events or exceptions != "span",
     )
     parent = read_link({name: environ[name] for name in _PARENT if name in environ})
     recorder = Recorder(
-        telemetry, policy, labels=options.labels, exceptions=exceptions, parent=parent, semconv=options.semconv
+        telemetry,
+        policy,
+        labels=options.labels,
+        exceptions=exceptions,
+        events=events,
+        parent=parent,
+        semconv=options.semconv,
     )
     _recorders.add(recorder)
     return recorder

@@ -44,6 +44,7 @@ class Recorder:
         *,
         labels: DeclaredLabels = MappingProxyType({}),
         exceptions: Signal = "span",
+        events: bool = False,
         limit: int = LIMIT,
         parent: Link | None = None,
         semconv: older.Semconv = "latest",
@@ -59,7 +60,7 @@ class Recorder:
         self._metrics = Metrics(meter_of(telemetry.meter_provider), older=semconv != "latest")
         self._metrics.observer.watch(self.operations)
         self._failures = Failures(logger, exceptions, on_spans=on_spans, on_events=on_events)
-        self._details = Details(logger, on_events)
+        self._details = Details(logger if events else None, on_events)
         self._policy = on_spans
         self.scores: Final = Scores(logger, self._tracer, self._metrics, on_spans, on_events)
         self.joined: Final = telemetry.joined_traces
