@@ -73,6 +73,31 @@ def demo(
 
 
 @main.command()
+@click.option(
+    "--llm",
+    type=click.Choice(["scripted", "local"]),
+    default="scripted",
+    help="Who answers: nobody, answers are made up (default), or a small real model on this CPU.",
+)
+@click.option("--fail", metavar="LIST", help="What becomes of the first requests: HTTP errors or hang, e.g. 429,429.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8017, show_default=True, help="0 = any free one.")
+def serve(llm: Literal["scripted", "local"], fail: str | None, port: int) -> None:
+    """Serve a model on this machine, so that snippets run without a key, until Ctrl-C.
+
+    Prints two lines to type in another terminal: OPENAI_BASE_URL and OPENAI_API_KEY. Speaks chat completions and,
+    without a model, responses, text completions and embeddings too.
+    """
+    from rlm_otel.serve import serve as serve_until_told
+    from rlm_otel.serve.front import read_faults
+
+    try:
+        faults = read_faults(fail) if fail else []
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--fail") from None
+    sys.exit(serve_until_told(llm, faults, port, out=sys.stdout, err=sys.stderr))
+
+
+@main.command()
 @click.option("--endpoint", metavar="URL", help="Base address of the collector, as configure(endpoint=...) takes it.")
 @click.option("--protocol", type=_PROTOCOL, help="OTLP over HTTP or gRPC.")
 @click.option("--service-name", metavar="NAME", help="The service's name.")
