@@ -130,7 +130,8 @@ class _Handler(BaseHTTPRequestHandler):
         if upstream is None:
             self._fail(503, "the model is still being loaded")
             return
-        headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_ONE_CONNECTION}
+        asked = {name.lower(): value for name, value in self.headers.items()}
+        headers = {name: value for name, value in asked.items() if name not in _OF_ONE_CONNECTION}
         try:
             upstream.request(self.command, self.path, body, {**headers, "content-length": str(len(body))})
             self._answer(upstream.getresponse())
