@@ -9,7 +9,7 @@ from typing import Final, Literal
 import click
 
 from rlm_otel.stack.cli import down, reset, status, up
-from rlm_otel.views.cli import cost, traces
+from rlm_otel.views.cli import cost, ps, traces
 
 Wire = Literal["http/protobuf", "grpc"]
 
@@ -27,7 +27,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (up, down, status, reset, traces, cost):
+for command in (up, down, status, reset, traces, cost, ps):
     main.add_command(command)
 
 

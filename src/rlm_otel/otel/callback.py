@@ -15,6 +15,7 @@ from opentelemetry.trace import TracerProvider
 
 from rlm_otel.content import Policy, Redactor, mode_from, wants_events
 from rlm_otel.events import Event, Finished, Link, Retrying, Started
+from rlm_otel.live import table
 from rlm_otel.measuring import DeclaredLabels
 from rlm_otel.older import Semconv
 from rlm_otel.otel.arguments import check_redact, check_telemetry, checked_labels, checked_semconv
@@ -58,8 +59,8 @@ class OTelCallback:
     that is decided at the first event. `content` is none, span, event or both; `redact` sees every text before it
     leaves (None drops it); `labels` declares label keys and the values that metrics may show; `prices` comes before the
     public price list; `chunk_times=True` records the time between chunks; `semconv="legacy"` records the older metric
-    names for dashboards that were built on those, `"both"` these and the latest. Raises ValueError for an
-    argument that makes no sense.
+    names for dashboards that were built on those, `"both"` these and the latest; with `ps=False` this
+    process is not shown by `rlm-otel ps`. Raises ValueError for an argument that makes no sense.
     """
 
     prices: PriceList | None = None
@@ -82,6 +83,7 @@ class OTelCallback:
         prices: PriceList | Mapping[str, str | Price | Mapping[str, float | None]] | None = None,
         chunk_times: bool = False,
         semconv: str = "latest",
+        ps: bool = True,
     ) -> None:
         providers = {
             "tracer_provider": tracer_provider,
@@ -103,6 +105,8 @@ class OTelCallback:
         )
         self.prices = prices if prices is None or isinstance(prices, PriceList) else PriceList(prices)
         self.chunk_times = chunk_times
+        if not ps:
+            table.switch_off()
 
     # Tracing ---------------------------------------------------------------------------------------------------------
 
