@@ -37,7 +37,7 @@ def test_everything_emitted_keeps_to_the_conventions() -> None:
     run, chat, tool = rig.begin(RUN, "root"), rig.begin(CHAT, "a", "root"), rig.begin(TOOL, "b", "root")
     rig.end(finished(chat), finished(tool), finished(run))
     spans, logs = rig.exporter.get_finished_spans(), rig.log_exporter.get_finished_logs()
-    assert (len(spans), len(logs)) == (3, 1)
+    assert (len(spans), len(logs)) == (3, 3)
     assert violations(spans, [rig.reader.get_metrics_data()], logs) == []
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from rlm_otel.fence import fence
-from rlm_otel.live.folder import folders, is_off, make, path_for, program_name
+from rlm_otel.live.folder import folders, is_off, make, path_for, program_name, sweep
 from rlm_otel.live.snapshot import Watched
 
 if TYPE_CHECKING:
@@ -60,6 +60,8 @@ class Door:
         self._socket.close()
 
     def _run(self) -> None:
+        with fence("rlm_otel", "ps"):
+            sweep(self._path.parent)
         while not self._closed:
             try:
                 connection, _ = self._socket.accept()

@@ -5,7 +5,9 @@ import re
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -16,6 +18,7 @@ _LONGEST_PATH: Final = 100
 """Bytes; the address of a Unix socket has room for 103 on macOS."""
 _ENTRY: Final = re.compile(r"(\d+)-([0-9a-f]{6})-(.*)\.sock", re.DOTALL)
 _PRIVATE: Final = 0o700
+_A_DAY_S: Final = 86_400.0
 
 
 class Entry(NamedTuple):
@@ -32,7 +35,7 @@ def is_off(environ: Mapping[str, str]) -> bool:
 
 
 def folders(environ: Mapping[str, str]) -> Iterator[Path]:
-    """Where doors may be, the best place first: the user's runtime folder, then one of the user's below `/tmp`.
+    """Where doors may be, the best place first: the user's runtime folder, else one among the temporary files.
 
     A service may have been started without the first, so whoever looks looks into all.
     """
@@ -41,7 +44,8 @@ def folders(environ: Mapping[str, str]) -> Iterator[Path]:
     runtime = environ.get("XDG_RUNTIME_DIR")
     if runtime and os.path.isabs(runtime):
         yield Path(runtime, _NAME)
-    yield Path(tempfile.gettempdir(), f"{_NAME}-{os.getuid()}")
+    temporary = environ.get("TMPDIR") or tempfile.gettempdir()
+    yield Path(temporary, f"{_NAME}-{os.getuid()}")
 
 
 def make(folder: Path) -> None:
@@ -56,7 +60,7 @@ def make(folder: Path) -> None:
 
 
 def is_ours(folder: Path) -> bool:
-    """Whether it is a real folder that only this user can enter: in `/tmp` anybody could have made one."""
+    """Whether it is a real folder that only this user can enter: among temporary files anybody could have made one."""
     try:
         found = folder.lstat()
     except OSError:
@@ -78,6 +82,24 @@ def entries(folder: Path) -> list[Entry]:
         return []
     found = ((path, _ENTRY.fullmatch(path.name)) for path in sorted(folder.iterdir()))
     return [Entry(path, int(name[1]), name[3]) for path, name in found if name is not None]
+
+
+def sweep(folder: Path, *, older_than_s: float = _A_DAY_S) -> None:
+    """Removes what processes have left that are gone for long, where nobody ever looked."""
+    for entry in entries(folder):
+        with suppress(OSError):
+            if time.time() - entry.path.stat().st_mtime > older_than_s and not _is_there(entry.pid):
+                entry.path.unlink()
+
+
+def _is_there(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def program_name() -> str:

@@ -30,7 +30,7 @@ class OpenOperation:
     """Of a call: which attempt this is, from 1."""
     streamed: bool = False
     pieces: int = 0
-    """Of a streamed call: pieces of text, reasoning and tool calls so far."""
+    """Of a streamed call: pieces of text, reasoning and tool calls so far, an empty one at its beginning too."""
     since_chunk_s: float | None = None
     """Since the last of them, exact to a second; None before the first chunk."""
     waits_s: float | None = None
