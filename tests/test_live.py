@@ -129,6 +129,18 @@ def test_a_rate_limit_is_told_by_its_status(rig: Rig) -> None:
     assert 0 < seen[0]["waits_s"] <= 0.2
 
 
+def test_a_hook_that_sleeps_longer_still_holds_up_the_next_attempt(rig: Rig) -> None:
+    """The wait is over by the clock, and the request is not yet sent again."""
+    seen: list[dict[str, Any]] = []
+
+    class Look:
+        def on_retry(self, attempt: int, **_: object) -> None:
+            seen.append(told()[-1])
+
+    rig.rlm(Failure(429, retry_after=0), "yes", callbacks=[rig.callback, Look()]).run("a")
+    assert (seen[0]["status"], seen[0]["waits_s"]) == (429, 0.0)
+
+
 async def test_async_operations_are_there_too(rig: Rig) -> None:
     """A hundred at once."""
     seen: list[int] = []

@@ -15,6 +15,7 @@ from rlm_otel.emitter import Emitter
 from rlm_otel.received import ReceivedLog, ReceivedSpan
 from rlm_otel.receiver import Receiver
 from rlm_otel.testing import Answer, Broken, Failure, ScriptedServer, Tokens, Tool, scripted_rlm
+from tests.fresh_interpreter import run
 from tests.surface_calls import observe
 
 DETAILS = "gen_ai.client.inference.operation.details"
@@ -228,3 +229,22 @@ def test_a_bad_variable_for_events_is_one_warning(caplog: pytest.LogCaptureFixtu
     assert [record.getMessage() for record in caplog.records] == [
         f"{EVENT_VARIABLE}='да' is not known, so it is ignored; use one of: true, false."
     ]
+
+
+def test_the_environment_alone_sends_log_events() -> None:
+    """A service that says nothing in code: private providers, a log exporter since the variable asks for events."""
+    with Receiver() as receiver:
+        variables = {"OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint, MODE_VARIABLE: "EVENT_ONLY"}
+        done = run(
+            """
+            from rlm_otel import llm_call
+            with llm_call(provider="acme", model="m", input="Как дела?") as call:
+                call.finish("Хорошо", finish_reason="stop")
+            """,
+            **variables,
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        sent = Sent(receiver)
+    (details,) = sent.of(sent.span("chat m"))
+    answered: Any = details.attributes["gen_ai.output.messages"]
+    assert (details.event_name, answered[0]["parts"][0]["content"]) == (DETAILS, "Хорошо")

@@ -335,6 +335,7 @@ def test_what_each_kind_of_operation_tells() -> None:
         operation(6, 0, pieces=1, since_chunk_s=0.25),
         operation(7, 0, pieces=1234, since_chunk_s=8.0, attempt=3),
         operation(8, 0, kind="tool", name="поиск", model=None),
+        operation(9, 0, waits_s=0.0, status=429),
     ) == [
         "└─ run root (m)  1 min 40 s, 1 call done, 1,200 in + 0 out tokens so far",
         "   ├─ run  1 min 39 s",
@@ -344,7 +345,8 @@ def test_what_each_kind_of_operation_tells() -> None:
         "   ├─ chat m  1 min 35 s, attempt 2, no answer yet",
         "   ├─ chat m  1 min 34 s, 1 piece, the last 0.2 s ago",
         "   ├─ chat m  1 min 33 s, attempt 3, 1,234 pieces, the last 8.0 s ago",
-        "   └─ tool поиск  1 min 32 s",
+        "   ├─ tool поиск  1 min 32 s",
+        "   └─ chat m  1 min 31 s, waits for hooks, then another attempt (rate limit)",
     ]
 
 

@@ -168,7 +168,7 @@ class Bracket:
         """The event of a failed attempt; its time is now, before anyone is told."""
         now = self.emitter.clock.monotonic_ns()
         failure = read_failure(error)
-        self.waits = table.Waits(now + round(delay_s * 1e9), failure.status)
+        self.waits = table.Waits(attempt, now + round(delay_s * 1e9), failure.status)
         return Retrying(
             origin=self.origin,
             time_ns=self._wall_ns + now - self.start_ns,

@@ -4,7 +4,6 @@ import atexit
 import json
 import logging
 import os
-import secrets
 import socket
 import sys
 import threading
@@ -98,7 +97,7 @@ def open_door(all_open: Callable[[], list["Bracket"]], environ: Mapping[str, str
     for folder in folders(environ):
         try:
             make(folder)
-            return Door(path_for(folder, os.getpid(), secrets.token_hex(3)), all_open)
+            return Door(path_for(folder, os.getpid(), os.urandom(3).hex()), all_open)
         except (OSError, RuntimeError) as error:
             _log.debug("rlm-otel ps will not see this process in %s: %s", folder, error)
     return None

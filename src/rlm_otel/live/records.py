@@ -34,7 +34,7 @@ class OpenOperation:
     since_chunk_s: float | None = None
     """Since the last of them, exact to a second; None before the first chunk."""
     waits_s: float | None = None
-    """Until the next attempt; None where it waits for none."""
+    """Until the next attempt, 0 where hooks hold that up; None where it waits for none."""
     status: int | None = None
     """HTTP status of the attempt that failed: 429 is a rate limit."""
 

@@ -55,8 +55,7 @@ class Watched:
         kind, name, model = _named(bracket)
         pieces, moved = self._seen.get(bracket, (0, 0))
         usage, _, below = sums.total(tuple(bracket.children), RunResult())
-        waits = bracket.waits
-        waits_s = (waits.until_ns - now) / _NS if waits is not None else 0.0
+        waits_s = _waits(bracket, now)
         operation = bracket.operation
         return OpenOperation(
             id=bracket.id,
@@ -74,8 +73,8 @@ class Watched:
             streamed=isinstance(operation, ModelCall) and operation.stream,
             pieces=pieces,
             since_chunk_s=_age(now, moved) if moved else None,
-            waits_s=round(waits_s, 3) if waits_s > 0 else None,
-            status=waits.status if waits is not None and waits_s > 0 else None,
+            waits_s=waits_s,
+            status=bracket.waits.status if bracket.waits is not None and waits_s is not None else None,
         )
 
 
@@ -89,6 +88,14 @@ def _named(bracket: "Bracket") -> tuple[Kind, str, str | None]:
             return "tool", name, None
         case never:
             assert_never(never)
+
+
+def _waits(bracket: "Bracket", now: int) -> float | None:
+    """Seconds until its next attempt; 0 where hooks hold that up, None where it waits for none."""
+    waits = bracket.waits
+    if waits is None or (waits.until_ns <= now and waits.attempt != bracket.attempts):
+        return None
+    return _age(waits.until_ns, now)
 
 
 def _age(now: int, then: int) -> float:

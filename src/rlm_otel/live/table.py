@@ -18,6 +18,8 @@ LIMIT: Final = 10_000
 class Waits(NamedTuple):
     """A call that waits for its next attempt."""
 
+    attempt: int
+    """Which one failed, from 1."""
     until_ns: int
     """By the monotonic clock."""
     status: int | None

@@ -121,7 +121,8 @@ def _details(one: OpenOperation) -> Iterator[str]:
     elif one.kind == "call":
         if one.waits_s is not None:
             why = "rate limit" if one.status == _RATE_LIMIT else f"HTTP {one.status}" if one.status else "no connection"
-            yield f"waits {age(one.waits_s)} for another attempt ({why})"
+            what = f"another attempt ({why})"
+            yield f"waits {age(one.waits_s)} for {what}" if one.waits_s else f"waits for hooks, then {what}"
             return
         if one.attempt > 1:
             yield f"attempt {one.attempt}"
