@@ -15,7 +15,7 @@ CORE: Final = {"events", "messages", "errors", "outcome", "result", "semconv", "
 """Plain facts that everything else rests on: the standard library and one another."""
 OUTPUT: Final = (
     *("otel", "telemetry", "private", "exporters", "bounded", "doctor"),
-    *("receiver", "received", "testing", "cli", "demo", "views", "stack"),
+    *("receiver", "received", "testing", "cli", "demo", "serve", "views", "stack"),
     "adapters.openai.instrumentor",
 )
 """The only ones that know OpenTelemetry; what observes (runner, reader, emitter, callbacks) imports none of them."""

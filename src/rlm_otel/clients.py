@@ -134,7 +134,8 @@ class Clients:
             except OpenAIError:
                 msg = (
                     "no API key: set OPENAI_API_KEY or pass api_key=...; for a server of your own, which needs none, "
-                    "pass base_url='http://127.0.0.1:8000/v1' and any text as api_key"
+                    "pass base_url='http://127.0.0.1:8000/v1' and any text as api_key; to try things out without "
+                    "either, run `rlm-otel serve` and type the two lines that it prints"
                 )
                 raise OpenAIError(msg) from None
         return self._api_key

@@ -10,6 +10,7 @@ from rlm_otel.fence import fence
 
 Mode = Literal["none", "span", "event", "both"]
 MODE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+EVENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 LIMIT_CHARS: Final = 32_768
 """How long one content attribute may get, in characters: larger ones strain collectors and viewers."""
 
@@ -41,6 +42,19 @@ def mode_from(argument: str | None, environ: Mapping[str, str]) -> Mode:
         known = ", ".join(name.upper() for name in _MODES)
         _log.warning("%s=%r is not known, so no content is captured; use one of: %s.", MODE_VARIABLE, value, known)
     return _MODES.get(value, "none")
+
+
+def wants_events(argument: str | None, content_on_events: bool, environ: Mapping[str, str]) -> bool:
+    """Whether operations are told as log events: where content goes there, or as the standard variable says.
+
+    `argument` is the capture mode that was given in code: the variable cannot take away what that asks for.
+    """
+    value = environ.get(EVENT_VARIABLE, "").strip().lower()
+    if value not in ("", "true", "false"):
+        _log.warning("%s=%r is not known, so it is ignored; use one of: true, false.", EVENT_VARIABLE, value)
+    if value == "false" and argument is None:
+        return False
+    return content_on_events or value == "true"
 
 
 # Redaction ---------------------------------------------------------------------------------------------------------

@@ -107,3 +107,10 @@ INSTRUMENTS: Final = (
     _counter(sc.CALLBACK_FAILURES, "{failure}", (sc.RLM_CALLBACK, sc.RLM_HOOK), "Exceptions raised by callbacks."),
     _counter(sc.DROPPED, "{item}", (sc.RLM_REASON,), "Telemetry that was dropped, and why."),
 )
+
+OLDER_INSTRUMENTS: Final = (
+    _sizes(sc.OLDER_TOKEN_USAGE, "{token}", (*_CALL, sc.TOKEN_TYPE), "Tokens of one call, in and out apart.", TOKENS),
+    _seconds(sc.OLDER_FIRST_CHUNK, _CALL, "To the first chunk of a stream."),
+    _seconds(sc.OLDER_CHUNK, _CALL, "From chunk to chunk of a stream; only with `chunk_times=True`."),
+)
+"""Names that the conventions have given up: made only under `semconv="legacy"` or `"both"`."""

@@ -227,6 +227,8 @@ RLM_CONTENT_OMITTED: Final = "rlm.content.omitted"
 
 TOKEN_MODALITY: Final = "gen_ai.token.modality"
 """string; metric. `text`, `image`, `audio`, or `unknown` where the vendor gives no split."""
+TOKEN_TYPE: Final = "gen_ai.token.type"
+"""string; metric. `input` or `output`; only on the older `gen_ai.client.token.usage`."""
 RLM_REASON: Final = "rlm.reason"
 """string; metric. Why: `no_usage` or `no_price` for calls without a cost; what happened for telemetry that was
 dropped."""
@@ -250,6 +252,9 @@ RETRY_EVENT: Final = "rlm.retry"
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_LOG: Final = "gen_ai.client.operation.exception"
 DETAILS_LOG: Final = "gen_ai.client.inference.operation.details"
+# The conventions have these two for client operations and for inference only.
+OWN_EXCEPTION_LOG: Final = "rlm.operation.exception"
+OWN_DETAILS_LOG: Final = "rlm.operation.details"
 EVALUATION_LOG: Final = "gen_ai.evaluation.result"
 FEEDBACK_SPAN: Final = "rlm.feedback"
 
@@ -267,6 +272,9 @@ CACHE_WRITE_TOKENS: Final = "gen_ai.client.inference.usage.cache_write.input_tok
 REASONING_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 CALL_INPUT_TOKENS: Final = "gen_ai.client.inference.operation.input_tokens"
 CALL_OUTPUT_TOKENS: Final = "gen_ai.client.inference.operation.output_tokens"
+OLDER_TOKEN_USAGE: Final = "gen_ai.client.token.usage"
+OLDER_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+OLDER_CHUNK: Final = "gen_ai.client.operation.time_per_output_chunk"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 AGENT_INFERENCE_CALLS: Final = "gen_ai.invoke_agent.inference_calls"
 AGENT_TOOL_CALLS: Final = "gen_ai.invoke_agent.tool_calls"

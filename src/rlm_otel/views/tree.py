@@ -6,6 +6,15 @@ from dataclasses import dataclass
 from rlm_otel.received import ReceivedSpan
 
 
+def guide(rails: tuple[bool, ...], *, ascii_only: bool) -> str:
+    """The lines of a tree that lead to what stands there: of each level, whether it goes on below."""
+    through, corner, last, gap = ("| ", "|-", "`-", "  ") if ascii_only else ("│ ", "├─", "└─", "  ")
+    if not rails:
+        return ""
+    *above, goes_on = rails
+    return " ".join([*(through if rail else gap for rail in above), corner if goes_on else last, ""])
+
+
 @dataclass(frozen=True, slots=True)
 class Branch:
     """A span with what is below it; `rails` says of each level from the root's children down whether it goes on."""
@@ -15,11 +24,7 @@ class Branch:
 
     def guide(self, *, ascii_only: bool) -> str:
         """The lines of the tree that lead to this span."""
-        through, corner, last, gap = ("| ", "|-", "`-", "  ") if ascii_only else ("│ ", "├─", "└─", "  ")
-        if not self.rails:
-            return ""
-        *above, goes_on = self.rails
-        return " ".join([*(through if rail else gap for rail in above), corner if goes_on else last, ""])
+        return guide(self.rails, ascii_only=ascii_only)
 
 
 def trees(spans: Iterable[ReceivedSpan]) -> Iterator[list[Branch]]:
