@@ -9,6 +9,7 @@ from typing import Final
 import pytest
 
 from rlm_otel.callbacks.plan import COMMON, EXTRAS, HOOKS
+from rlm_otel.cli import main
 from rlm_otel.receiver import Receiver
 from rlm_otel.testing import Answer, Failure, Item, Repeat, ScriptedServer, Tokens, Tool
 from tests.pages import GUIDES, PAGES, anchors, fenced, links, original, prose
@@ -138,7 +139,7 @@ def _names(cell: str) -> tuple[str, ...]:
     return tuple(re.findall(r"`(\w+)`", cell))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.relative_to(ROOT)}")
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_link_leads_somewhere(page: Path) -> None:
     """To a file of the repository (a picture too), and to a heading on its page."""
     lost = []
@@ -148,3 +149,14 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if not target.exists() or (heading and heading not in anchors(target)):
             lost.append(link)
     assert lost == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_exists(page: Path) -> None:
+    """What a page says to type is a command of `rlm-otel` or a target of the Makefile."""
+    shell = "".join(block.text for block in fenced(page) if block.language == "sh")
+    typed = "\n".join([shell, *re.findall(r"`([^`]+)`", prose(page))])
+    targets = re.findall(r"^([a-z-]+(?: [a-z-]+)*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    known = {name for target in targets for name in target.split()}
+    assert set(re.findall(r"(?:^|[/ ])rlm-otel ([a-z]+)", typed, re.MULTILINE)) <= set(main.commands)
+    assert set(re.findall(r"(?:^|[(] ?)make ([a-z-]+)", typed, re.MULTILINE)) <= known
