@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlm_otel import semconv
-from rlm_otel.content import EVENT_VARIABLE, LIMIT_CHARS, MODE_VARIABLE
+from rlm_otel.content import EVENT_VARIABLE, LIMIT_BYTES, LIMIT_CHARS, MODE_VARIABLE
 from rlm_otel.instruments import INSTRUMENTS, OLDER_INSTRUMENTS, Instrument
 from rlm_otel.older import RENAMED, TOKENS
 
@@ -19,6 +19,7 @@ SPANS = """\
 | span | kind | what it is |
 |---|---|---|
 | `invoke_agent {gen_ai.agent.name}` | INTERNAL | a run |
+| `invoke_workflow {gen_ai.workflow.name}` | INTERNAL | a run that coordinates several: `run(name, workflow=True)` |
 | `chat {gen_ai.request.model}` (`text_completion`, `embeddings`) | CLIENT | one call of a model, retries included |
 | `fetch_response` | CLIENT | a stored response (Responses API) is read: nothing is generated, no tokens, no cost |
 | `execute_tool {gen_ai.tool.name}` | INTERNAL | one execution of a tool, a REPL or a code block |
@@ -69,8 +70,9 @@ records `{semconv.DETAILS_LOG}` and `{semconv.OWN_DETAILS_LOG}`.
 
 - Each text passes the built-in redaction (API keys, bearer tokens, passwords, private keys), then the `redact`
   function. A text that the function drops, or fails on, is left out.
-- One attribute holds at most {LIMIT_CHARS} characters. Longer prompts lose their oldest messages first (never the
-  system prompt); then texts are cut, with `…` where something is missing. What is left is always valid JSON.
+- One attribute holds at most {LIMIT_CHARS} characters, and {LIMIT_BYTES} bytes. Longer prompts lose their oldest
+  messages first (never the system prompt); then texts are cut, with `…` where something is missing. What is left is
+  always valid JSON.
 - Media do not leave: base64 becomes `{{"type": "uri", "modality": "image", "uri": "sha256:<hex of its bytes>"}}`.
 - Arguments and results of tools are objects: their own where the text is one, else `{{"value": ...}}`.
 - The text of an error may quote a prompt, so it is content too: with content off, a failure tells its class, HTTP

@@ -117,9 +117,9 @@ async def test_s69_content_is_cut_inside_its_structure(rigs: Callable[..., Rig],
     span = rig.span("chat gpt-4o").attributes
     asked, said = json.loads(span[IN]), json.loads(span[OUT])
     texts = [message["parts"][0]["content"] for message in asked]
-    assert (len(span[IN]) <= 32_768, len(span[OUT])) == (True, 32_767)
-    assert texts == ["Ты кот", *(f"{number} {'щ' * 1000}" for number in range(170, 200))]
-    assert span["rlm.content.omitted"] == 170
+    assert (len(span[IN].encode()) <= 60_000, len(span[OUT].encode())) == (True, 59_992)
+    assert texts == ["Ты кот", *(f"{number} {'щ' * 1000}" for number in range(171, 200))]
+    assert span["rlm.content.omitted"] == 171
     assert said[0]["parts"][0]["content"].strip("ы") == "…"
 
 

@@ -232,7 +232,8 @@ class Bracket:
         elif isinstance(self.operation, ModelCall) and (usage or outcome != "failed" or self.first_chunk_s is not None):
             # What was refused before anything was generated costs nothing, and is not counted as unpriced.
             reply = result if isinstance(result, Reply) else Reply()
-            cost = sums.price(self.emitter.prices, self.operation, reply, usage, self.reported_cost)
+            with fence("rlm_otel", "price"):
+                cost = sums.price(self.emitter.prices, self.operation, reply, usage, self.reported_cost)
         return Finished(
             origin=self.origin,
             time_ns=self._wall_ns + now - self.start_ns,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from rlm_otel import semconv as sc
 from rlm_otel.events import Finished, ModelCall, Operation, Origin, Retrying, Run, Started, ToolCall
@@ -46,6 +46,9 @@ class Shared(Attributes):
         return self if finished.failure is None else self.plus((sc.ERROR_TYPE, finished.failure.type))
 
 
+_NO_IDENTITY: Final = Shared({})
+
+
 # Who is measured ---------------------------------------------------------------------------------------------------
 
 
@@ -53,7 +56,7 @@ def identity(operation: Operation, origin: Origin, reply: Reply | None = None) -
     """The low-cardinality attributes that the `gen_ai.*` metrics of an operation share: never ids, never text."""
     match operation:
         case Run():
-            return dict(_run_identity(origin.agent, operation.model))
+            return dict(_workflow_identity(operation.workflow) or _run_identity(origin.agent, operation.model))
         case ModelCall():
             return dict(served(operation, reply))
         case ToolCall():
@@ -102,6 +105,16 @@ def _served_identity(
 @lru_cache(maxsize=1024)
 def _run_identity(agent: str | None, model: str | None) -> Shared:
     return Shared(present(((sc.AGENT_NAME, agent), (sc.REQUEST_MODEL, model))))
+
+
+@lru_cache(maxsize=1024)
+def _workflow_identity(workflow: str | None) -> Shared:
+    return Shared({sc.WORKFLOW_NAME: workflow} if workflow else {})
+
+
+@lru_cache(maxsize=1024)
+def _score_identity(name: str, label: str | None) -> Attributes:
+    return present(((sc.EVALUATION_NAME, name), (sc.EVALUATION_LABEL, label)))
 
 
 @lru_cache(maxsize=1024)
@@ -166,14 +179,16 @@ def score_measurements(score: Score) -> list[Measurement]:
     """A score; one without a number measures nothing."""
     if score.value is None:
         return []
-    return [
-        Measurement(
-            sc.FEEDBACK, score.value, present(((sc.EVALUATION_NAME, score.name), (sc.EVALUATION_LABEL, score.label)))
-        )
-    ]
+    return [Measurement(sc.FEEDBACK, score.value, _score_identity(score.name, score.label))]
 
 
 def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Measurement]:
+    if run.workflow is not None:
+        workflow = _workflow_identity(run.workflow)
+        yield Measurement(sc.WORKFLOW_DURATION, finished.elapsed_s, workflow.with_error(finished))
+        labels = _NO_IDENTITY.plus(*_labels(finished.origin, declared))
+        yield Measurement(sc.RUN_DEPTH, finished.origin.depth, labels)
+        return
     who, agent = _run_identity(finished.origin.agent, run.model), _run_identity(finished.origin.agent, None)
     yield Measurement(sc.AGENT_DURATION, finished.elapsed_s, who.with_error(finished))
     if isinstance(finished.result, RunResult):
