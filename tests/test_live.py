@@ -7,10 +7,11 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import openai
 import pytest
 
 import rlm_otel
-from rlm_otel import Usage
+from rlm_otel import Usage, instrument_openai
 from rlm_otel.bracket import Bracket
 from rlm_otel.emitter import Emitter
 from rlm_otel.events import Run
@@ -186,3 +187,29 @@ def test_nothing_is_kept_of_what_has_ended() -> None:
     del bracket
     gc.collect()
     assert gone() is None
+
+
+@pytest.mark.parametrize(
+    ("method", "request_"),
+    [
+        ("chat.completions.create", {"messages": [{"role": "user", "content": "a"}]}),
+        ("completions.create", {"prompt": "a"}),
+        ("responses.create", {"input": "a"}),
+    ],
+)
+def test_streams_of_the_sdk_itself_tell_how_far_they_are(rig: Rig, method: str, request_: dict[str, Any]) -> None:
+    """On each surface that streams, through the instrumented client; at its end nothing is open."""
+    gate = threading.Event()
+    answer = Answer(chunks=("a", "b", "c"), gate=gate, gate_after=4)
+    with openai.OpenAI(base_url=rig.serve(answer).base_url, api_key="any", max_retries=0) as client:
+        instrument_openai(client, callbacks=[rig.callback])
+        create: Any = client
+        for name in method.split("."):
+            create = getattr(create, name)
+        stream = create(model="m", stream=True, **request_)
+        pieces = [told()[0]["pieces"]]
+        gate.set()
+        for _ in stream:
+            pieces += [one["pieces"] for one in told()]
+    assert (pieces[0], max(pieces) >= 3, pieces == sorted(pieces)) == (0, True, True)
+    assert told() == []

@@ -100,7 +100,7 @@ def test_embeddings_had_their_input_in_the_older_histogram(rigs: Callable[..., R
 
 def test_the_table_is_that_of_the_registry() -> None:
     """What an older name stands for, its unit, buckets and attributes."""
-    ours = {name for name in OLDER if name != "gen_ai.workflow.duration"}  # we have no workflows
+    ours = {name for name in OLDER if name != "gen_ai.workflow.duration"}  # under that one nobody records any more
     assert ours == {*RENAMED.values(), sc.OLDER_TOKEN_USAGE}
     assert set(OLDER[sc.OLDER_TOKEN_USAGE]["replaced_by"]) == TOKENS
     for latest, older in RENAMED.items():

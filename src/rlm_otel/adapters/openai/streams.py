@@ -35,7 +35,7 @@ class Tap(Leaving):
         self._reader = reader
         self._times = StreamTimes(bracket)
         self._tell = bracket.token if shown and bracket.emitter.wants_tokens else None
-        bracket.so_far = reader.result
+        bracket.so_far, bracket.progress = reader.result, reader.pieces
 
     def took(self, chunk: object) -> None:
         """A chunk was read; raises the `StopRun` of an `on_token`."""
