@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from rlm_otel.callbacks.guides import guide
 from rlm_otel.received import ReceivedSpan
 
 
@@ -15,11 +16,7 @@ class Branch:
 
     def guide(self, *, ascii_only: bool) -> str:
         """The lines of the tree that lead to this span."""
-        through, corner, last, gap = ("| ", "|-", "`-", "  ") if ascii_only else ("│ ", "├─", "└─", "  ")
-        if not self.rails:
-            return ""
-        *above, goes_on = self.rails
-        return " ".join([*(through if rail else gap for rail in above), corner if goes_on else last, ""])
+        return guide(self.rails, ascii_only=ascii_only)
 
 
 def trees(spans: Iterable[ReceivedSpan]) -> Iterator[list[Branch]]:
