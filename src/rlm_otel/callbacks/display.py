@@ -16,7 +16,7 @@ from rlm_otel.fence import fence
 _PERIOD_S: Final = 0.125
 _SHARE: Final = 5
 """Drawing takes a sixth of one thread's time at most: what takes long is drawn less often."""
-_NO_WRAP, _WRAP, _CLEAR_LINE, _CLEAR_BELOW = "\x1b[?7l", "\x1b[?7h", "\x1b[K", "\x1b[J"
+_NO_WRAP, _WRAP, _CLEAR_LINE, _CLEAR_BELOW, _BELOW = "\x1b[?7l", "\x1b[?7h", "\x1b[K", "\x1b[J", "\r\n"
 
 
 class Part(Protocol):
@@ -27,7 +27,10 @@ class Part(Protocol):
         """Whether there is nothing left to draw."""
 
     def lines(self, width: int, height: int) -> list[str]:
-        """At most `height` lines as they are now, with colours; what is wider than the terminal is cut off."""
+        """At most `height` lines as they are now, with colours; what is wider than the terminal is cut off.
+
+        Called while the program's prints wait: it takes no lock that somebody may hold who prints.
+        """
 
     def forget(self) -> None:
         """Drops all: this is a forked child, in which none of it will end."""
@@ -136,7 +139,7 @@ class Display:
             return
         for one in self._watched:
             one.file.flush()
-        text = f"{_CLEAR_LINE}\r\n".join(self._frame) + _CLEAR_LINE + _CLEAR_BELOW
+        text = f"{_CLEAR_LINE}{_BELOW}".join(self._frame) + _CLEAR_LINE + _CLEAR_BELOW
         self._write(f"{self._to_the_top()}{_NO_WRAP}{text}{_WRAP}")
         self.file.flush()
         self._drawn, self._drawn_at = (self._size()[0], len(self._frame)), time.monotonic()
@@ -150,23 +153,27 @@ class Display:
             return "" if self._knows_column else f"{' ' * width}\r"
         drawn_width, height = self._drawn
         if width < drawn_width:
-            return "\r\n"  # who knows how the terminal has wrapped it: it stays, so that nothing else can be lost
+            return _BELOW  # who knows how the terminal has wrapped it: it stays, so that nothing else can be lost
         return f"\r\x1b[{height - 1}A" if height > 1 else "\r"
 
     def _take_away(self) -> None:
         if self._drawn is not None:
-            self._write(self._to_the_top() + _CLEAR_BELOW)
+            # Line by line: terminals keep what a single command clears from the first line on, above that line.
+            _, height = self._drawn
+            top = self._to_the_top()
+            self._write(top if top == _BELOW else f"{top}{(_CLEAR_LINE + _BELOW) * (height - 1)}{_CLEAR_LINE}{top}")
             self.file.flush()
             self._drawn = None
 
     def _printed(self, write: Callable[[str], int], text: str) -> int:
         """The program prints."""
+        if not text:  # Rich does, with a lock of its own held
+            return write(text)
         with self._lock:
             was_drawn = self._drawn is not None or self._in_a_line
             self._take_away()
             written = write(text)
-            if text:
-                self._in_a_line, self._knows_column = not text.endswith("\n"), True
+            self._in_a_line, self._knows_column = not text.endswith("\n"), True
             is_due = time.monotonic() - self._drawn_at > _PERIOD_S / 4
             if was_drawn and is_due and self._parts and not self._in_a_line:
                 self._draw()

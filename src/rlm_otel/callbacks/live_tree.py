@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Final, TextIO
 
 from rlm_otel.callbacks.display import Display
 from rlm_otel.callbacks.run_tree import Node, RunTree
-from rlm_otel.callbacks.terminal import can_draw, display_on, drawn, size
+from rlm_otel.callbacks.terminal import Canvas, can_draw, display_on, size
 from rlm_otel.callbacks.tree_table import rows_within, table
 from rlm_otel.events import Event
 
@@ -22,6 +22,7 @@ class LiveTree:
         self.file: TextIO = display.file
         self._console = console
         self._display = display
+        self._canvas = Canvas(console)
         self._tree = RunTree()
 
     def knows(self, event: Event) -> bool:
@@ -68,8 +69,10 @@ class LiveTree:
     def _drawn(self, roots: list[Node], width: int, height: int) -> list[str]:
         with self._tree.lock:
             rows = rows_within(roots, height)
-        now, ascii_only = self._tree.clock(), self._console.options.ascii_only
-        return drawn(self._console, [table(rows, now, ascii_only=ascii_only)] if rows else [], width)
+        if not rows:
+            return []
+        drawn = table(rows, width, self._tree.clock(), ascii_only=self._canvas.ascii_only)
+        return self._canvas.lines(drawn, width)
 
 
 def live_tree_on(file: TextIO) -> LiveTree | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TextIO, cast
 from rlm_otel.callbacks.lock import ForkLock
 from rlm_otel.callbacks.printing import plain, write_line
 from rlm_otel.callbacks.streaming import StreamingCallback
-from rlm_otel.callbacks.terminal import can_draw, display_on, drawn
+from rlm_otel.callbacks.terminal import Canvas, can_draw, display_on
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -41,6 +41,7 @@ class RichStreamCallback(StreamingCallback):
         is_terminal = console is not None or self._console.file.isatty()  # Rich takes FORCE_COLOR for a terminal
         is_drawn = is_terminal and can_draw(self._console) and self._console.encoding.startswith("utf")
         self._display = display_on(self._console) if is_drawn else None
+        self._canvas = Canvas(self._console)
         self._answers: dict[str, _Answer] = {}
         self._lock = ForkLock()
 
@@ -81,7 +82,7 @@ class RichStreamCallback(StreamingCallback):
             return
         lines: list[str] = []
         try:
-            lines = drawn(self._console, [_markdown(answer.text)], self._console.width)
+            lines = self._canvas.lines(_markdown(answer.text), self._console.width)
         finally:
             self._display.say("".join(f"{line}\n" for line in lines), self)
 
@@ -108,7 +109,7 @@ class RichStreamCallback(StreamingCallback):
     def _lines_of(self, answer: _Answer, width: int) -> list[str]:
         seen = len(answer.pieces)
         if (seen, width) != (answer.seen, answer.width):
-            answer.lines = drawn(self._console, [_markdown(answer.text)], width)
+            answer.lines = self._canvas.lines(_markdown(answer.text), width)
             answer.seen, answer.width = seen, width
         return answer.lines
 

@@ -1,10 +1,10 @@
 """Which terminals can be drawn on, and the one display that each of them has."""
 
 import atexit
+import io
 import os
-from collections.abc import Iterable
 from functools import cache
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, cast
 from weakref import WeakValueDictionary
 
 from rlm_otel.callbacks.display import Display
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _displays: Final[WeakValueDictionary[object, Display]] = WeakValueDictionary()
 _lock: Final = ForkLock()
+_WIDEST: Final = 10_000
+"""Columns that a terminal may have; each drawing says how many it wants."""
 
 
 def can_draw(console: "Console") -> bool:
@@ -33,7 +35,7 @@ def can_draw(console: "Console") -> bool:
 
 def display_on(console: "Console") -> Display:
     """The display of the console's terminal; whoever uses it keeps it."""
-    file = console.file
+    file = cast(TextIO, console.file)
     key = terminal_of(file)
     with _lock:
         display = _displays.get(key)
@@ -52,12 +54,32 @@ def size(console: "Console") -> tuple[int, int]:
     return (columns, lines) if columns and lines else (console.width, console.height)
 
 
-def drawn(console: "Console", renderables: Iterable[object], width: int) -> list[str]:
-    """Lines with the terminal's colours, none of them wider than `width`."""
-    with console.capture() as captured:
-        for one in renderables:
-            console.print(one, width=width, crop=True)
-    return captured.get().split("\n")[:-1]
+class Canvas:
+    """Turns what Rich can show into lines with the colours of a console, without touching that console.
+
+    Its own locks and buffers are held while it prints, and what it prints waits for the display.
+    """
+
+    def __init__(self, console: "Console") -> None:
+        from rich.console import Console
+
+        self.ascii_only = console.options.ascii_only
+        self._console = Console(
+            file=io.StringIO(),
+            width=_WIDEST,
+            force_terminal=True,
+            color_system=cast(Any, console.color_system),  # one of the names that it takes
+            no_color=console.no_color,
+            highlight=False,
+            markup=False,
+            emoji=False,
+        )
+
+    def lines(self, renderable: object, width: int) -> list[str]:
+        """Its lines, none of them wider than `width`."""
+        with self._console.capture() as captured:
+            self._console.print(renderable, width=width, crop=True)
+        return [line.rstrip() for line in captured.get().split("\n")[:-1]]
 
 
 @cache

@@ -59,16 +59,16 @@ def _hidden(node: Node, shown: Sequence[Node]) -> str:
     return f"… {node.branches - len(shown)} more" + (f": {', '.join(facts)}" if facts else "")
 
 
-def table(rows: Sequence[Row], now: float, *, ascii_only: bool) -> "Table":
-    """The rows with time, tokens, cost and state."""
+def table(rows: Sequence[Row], width: int, now: float, *, ascii_only: bool) -> "Table":
+    """The rows with time, tokens, cost and state; names are cut at half the width."""
     from rich.table import Table
     from rich.text import Text
 
     drawn = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
-    drawn.add_column()
+    drawn.add_column(no_wrap=True)
     for _ in range(3):
         drawn.add_column(justify="right", no_wrap=True)
-    drawn.add_column()
+    drawn.add_column()  # may "wrap": then it is this one that is narrowed, and its texts are cut all the same
     text = partial(Text, no_wrap=True, overflow="crop" if ascii_only else "ellipsis")
     for rails, what in rows:
         lead = guide(rails, ascii_only=ascii_only)
@@ -76,16 +76,17 @@ def table(rows: Sequence[Row], now: float, *, ascii_only: bool) -> "Table":
             drawn.add_row(text(lead + (what.replace("…", "...") if ascii_only else what), style="dim"))
             continue
         state = text(plain(_state(what, now)), style=_STYLES.get(what.outcome, _OTHER))
-        drawn.add_row(text(lead + plain(what.name)), *_figures(what, now), state)
+        name = text(lead + plain(what.name))
+        name.truncate(width // 2)
+        drawn.add_row(name, *_figures(what, now), state)
     return drawn
 
 
 def _figures(node: Node, now: float) -> tuple[str, str, str]:
     """Time, tokens, cost."""
     seconds = now - node.began if node.outcome is None else node.elapsed_s
-    used = "" if node.tokens is None else f"{node.tokens:,} tokens"
-    usd = "" if node.usd is None else dollars(node.usd)
-    return f"{seconds:.1f} s", used, usd + (f" + {node.unpriced} ?" if node.unpriced else "")
+    used = "" if node.tokens is None else f"{node.tokens:,} token{'s' * (node.tokens != 1)}"
+    return f"{seconds:.1f} s", used, "" if node.usd is None else dollars(node.usd)
 
 
 def _state(node: Node, now: float) -> str:
@@ -99,5 +100,7 @@ def _state(node: Node, now: float) -> str:
         facts.append(count(node.calls, "call"))
     if node.retries and (node.is_run or node.outcome is not None or state == "running"):
         facts.append(count(node.retries, "retry", "retries"))
+    if node.unpriced:
+        facts.append(f"{node.unpriced} unpriced" if node.is_run else "unpriced")
     told = ", ".join(facts)
     return f"{told}: {node.why}" if node.why else told

@@ -1,4 +1,4 @@
-"""Sees what the program prints: the `write` of the text files that lead to one terminal, for as long as is asked for."""
+"""Sees what the program prints, by the `write` of the text files that lead to one terminal."""
 
 import os
 import sys
