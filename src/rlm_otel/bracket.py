@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
-from rlm_otel import sums
+from rlm_otel import sums, tallies
 from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed, labels_inside, remote_parent
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
@@ -13,18 +13,9 @@ from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, StopRun, weakly
 from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started
 from rlm_otel.fence import fence
-from rlm_otel.outcome import Cost, Failure, Outcome, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
+from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
-
-
-class Ended(NamedTuple):
-    """How an operation ended, without the failure: its traceback holds the bracket, which would then hold itself."""
-
-    outcome: Outcome
-    result: Reply | ToolResult | RunResult | None
-    usage: Usage | None
-    cost: Cost | Unpriced | None
-    elapsed_s: float
+from rlm_otel.records import Ended, Record, record
 
 
 class Bracket:
@@ -47,7 +38,7 @@ class Bracket:
     first_chunk_s: float | None = None
     first_token_s: float | None = None
     first_visible_s: float | None = None
-    ended: "Ended | None" = None
+    ended: Ended | None = None
     """How it ended, once it has."""
     left_behind: Current | None = None
     """Set where it is over and still current somewhere: what takes it back."""
@@ -86,7 +77,7 @@ class Bracket:
         self.chunk_gaps_s: list[float] = []
         self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
         """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
-        self._children: list[sums.Child] = []
+        self._children: list[Record] = []
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
 
     @property
@@ -194,9 +185,10 @@ class Bracket:
             return None
         finished = self._finished(error, self.emitter.clock.monotonic_ns())
         above = self.parent.run if self.parent is not None else None
-        if above is not None:
-            above._children.append(sums.child(finished))
-        self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s)
+        kept = record(finished) if above is not None or self._is_run else None
+        if above is not None and kept is not None:
+            above._children.append(kept)
+        self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s, kept)
         self._failure = None
         return finished
 
@@ -227,7 +219,8 @@ class Bracket:
         cost: Cost | Unpriced | None = None
         if self._is_run:
             said = result if isinstance(result, Reply | RunResult) else RunResult()
-            usage, cost, result = sums.total(self._children, said)
+            below = tallies.kept(self._children, self.origin, self._start_ns, now)
+            usage, cost, result = sums.total(self._children, said, below)
         elif isinstance(self.operation, ModelCall) and (usage or outcome != "failed" or self.first_chunk_s is not None):
             # What was refused before anything was generated costs nothing, and is not counted as unpriced.
             reply = result if isinstance(result, Reply) else Reply()

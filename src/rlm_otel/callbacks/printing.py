@@ -15,6 +15,11 @@ def plain(text: str, *, lines: bool = False) -> str:
     return (_CONTROL_IN_LINES if lines else _CONTROL).sub(_visible, text)
 
 
+def plain_json(text: str) -> str:
+    """JSON text without what has power over a terminal, and still the same JSON."""
+    return _CONTROL_IN_LINES.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def write(text: str, file: TextIO | None = None) -> None:
     """Writes in one piece to the file, else to stdout; what its encoding does not have becomes `?`."""
     file = sys.stdout if file is None else file
