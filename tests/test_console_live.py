@@ -71,7 +71,7 @@ def test_two_hundred_sub_calls_in_fifty_threads(tmp_path: Path) -> None:
         assert len(screen) <= 28
         assert name_in(tree[0]) == "run scanner (gpt-4o)"
         assert [name_in(line) for line in tree[1:3]] == ["├─ chat gpt-4o", "└─ tool read"]
-        assert re.fullmatch(r"   └─ … 161 more: 44 running", tree[-1])
+        assert re.fullmatch(r"   └─ … 161 more +44 running", tree[-1])
         assert sum(line.startswith(("   ├─", "   └─")) for line in tree) == 10
         (tmp_path / "go").touch()
         assert window.until_it_ends() == 0
@@ -85,7 +85,8 @@ def test_two_hundred_sub_calls_in_fifty_threads(tmp_path: Path) -> None:
     assert everything[1 : 1 + len(printed)] == printed
     last = everything[1 + len(printed) :]
     assert re.search(r"completed, 202 calls$", last[0])
-    assert last[-4] == "│  └─ … 191 more: 1 failed"
+    assert last[-4].endswith(" 1 failed")
+    assert name_in(last[-4]) == "│  └─ … 191 more"
     assert name_in(last[-3]) == "└─ chat gpt-4o"
     assert last[-2:] == ["done", "left with 0"]
     assert [line for line in everything if "running" in line] == []
@@ -121,10 +122,8 @@ def test_ctrl_c_leaves_a_sane_terminal(tmp_path: Path) -> None:
         assert window.is_sane
     assert code == 130
     assert screen[0] == "inside"
-    assert [(name_in(line), line.split()[-1]) for line in screen[1:3]] == [
-        ("run waits", "KeyboardInterrupt"),
-        ("└─ chat gpt-4o", "KeyboardInterrupt"),
-    ]
+    assert re.fullmatch(r"run waits +\d\.\d s +cancelled, 1 call, 1 unpriced", screen[1])
+    assert re.fullmatch(r"└─ chat gpt-4o +\d\.\d s +cancelled, unpriced: KeyboardInterrupt", screen[2])
     assert screen[3].startswith("Traceback")
     assert screen[-4:] == ["KeyboardInterrupt", "left with 130", "typed", "typed"]
 

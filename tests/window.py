@@ -1,6 +1,7 @@
 """A program in a real terminal: a window of tmux, whose screen a test reads and whose keys it presses."""
 
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -42,7 +43,7 @@ class Window:
         Program(source=source, environ={}).write(directory)
         (directory / "window.sh").write_text(_SCRIPT, encoding="utf-8")
         self._directory = directory
-        self._socket = directory / "tmux"
+        self._server = f"rlm-otel-{secrets.token_hex(4)}"
         self._size = ("-x", str(columns), "-y", str(lines))
         given = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TMUX", "FORCE_COLOR")}
         self._environ = {**given, "LC_ALL": "C.UTF-8"}
@@ -84,6 +85,11 @@ class Window:
         return (flags, after) == ("1 1", before)
 
     @property
+    def screen_styled(self) -> str:
+        """What can be seen, with the escape sequences of its colours."""
+        return self._tmux("capture-pane", "-p", "-e").rstrip("\n")
+
+    @property
     def title(self) -> str:
         """The title that the window has been given."""
         return self._tmux("display-message", "-p", "#{pane_title}").strip()
@@ -111,7 +117,7 @@ class Window:
 
     def _tmux(self, *arguments: str) -> str:
         done = subprocess.run(
-            ["tmux", "-u", "-S", str(self._socket), "-f", os.devnull, *arguments],
+            ["tmux", "-u", "-L", self._server, "-f", os.devnull, *arguments],
             env=self._environ,
             capture_output=True,
             encoding="utf-8",

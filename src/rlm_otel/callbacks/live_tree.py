@@ -1,6 +1,6 @@
 """The tree of all that runs, on one terminal."""
 
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO, cast
 
 from rlm_otel.callbacks.display import Display
 from rlm_otel.callbacks.run_tree import Node, RunTree
@@ -19,7 +19,7 @@ class LiveTree:
     """Takes events and never waits for the terminal, but at the end of a root: then its tree is printed for good."""
 
     def __init__(self, console: "Console", display: Display) -> None:
-        self.file: TextIO = display.file
+        self.file = cast(TextIO, console.file)
         self._console = console
         self._display = display
         self._canvas = Canvas(console)
@@ -78,7 +78,8 @@ class LiveTree:
 def live_tree_on(file: TextIO) -> LiveTree | None:
     """One on this file; None where no tree can be drawn there, or nobody wants one."""
     try:
-        if not file.isatty():  # Rich takes FORCE_COLOR for a terminal, and a pipe may have that
+        # Rich takes FORCE_COLOR for a terminal, and a pipe may have that. A proxy: somebody else draws there with Rich.
+        if not file.isatty() or hasattr(file, "rich_proxied_file"):
             return None
     except (ValueError, AttributeError):  # closed, or something that only writes
         return None

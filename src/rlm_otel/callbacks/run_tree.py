@@ -121,7 +121,9 @@ class RunTree:
         node = self._open.get(event.id)
         if node is None:
             return
-        node.retry = f"retry {event.attempt} of {event.max_attempts} after {reason(event.failure, in_full=False)}"
+        node.retry = (
+            f"retry {event.attempt} of {event.max_attempts} after {reason(event.failure, in_full=False, short=True)}"
+        )
         node.retry_at = self.clock() + event.delay_s
         for one in node.above():
             one.retries += 1
@@ -131,7 +133,8 @@ class RunTree:
         if node is None:
             return None
         node.outcome, node.elapsed_s = event.outcome, event.elapsed_s
-        node.why = reason(event.failure, in_full=event.passage != "passing")
+        if event.passage != "passing":  # else it is told below, where it came from
+            node.why = reason(event.failure, short=True)
         if isinstance(event.operation, ModelCall):
             _add(node, event)
         if node.parent is None:

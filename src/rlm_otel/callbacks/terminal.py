@@ -21,7 +21,7 @@ _WIDEST: Final = 10_000
 
 
 def can_draw(console: "Console") -> bool:
-    """Whether lines can be drawn anew there: no pipe, no dumb terminal, no notebook, nothing of Rich's in between."""
+    """Whether lines can be drawn anew there: no pipe, no dumb terminal, no notebook."""
     file = console.file
     return (
         console.is_terminal
@@ -29,7 +29,6 @@ def can_draw(console: "Console") -> bool:
         and not console.is_jupyter
         and not console.legacy_windows
         and hasattr(file, "__dict__")
-        and not hasattr(file, "rich_proxied_file")
     )
 
 

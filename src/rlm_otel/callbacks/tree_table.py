@@ -1,6 +1,7 @@
 """Draws trees of runs as a table that fits: at most ten lines a parent, and fewer where the window is low."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Final
@@ -18,8 +19,17 @@ _OTHER: Final = "yellow"
 _MOST: Final = (KEPT, 7, 5, 3, 2, 1)
 
 Rails = tuple[bool, ...]
-Row = tuple[Rails, Node | str]
-"""A branch, or a line about those that are not shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """A line about branches that are not shown."""
+
+    count: int
+    states: str = ""
+
+
+Row = tuple[Rails, Node | Hidden]
 
 
 def rows_within(roots: Sequence[Node], height: int) -> list[Row]:
@@ -28,7 +38,7 @@ def rows_within(roots: Sequence[Node], height: int) -> list[Row]:
         rows = list(islice(_of_roots(roots, most), height + 1))
         if len(rows) <= height:
             return rows
-    return [*rows[: height - 1], ((), "…")]
+    return [*rows[: height - 1], ((), Hidden(0))]
 
 
 def _of_roots(roots: Sequence[Node], most: int) -> Iterator[Row]:
@@ -37,7 +47,8 @@ def _of_roots(roots: Sequence[Node], most: int) -> Iterator[Row]:
         yield (), root
         yield from _below(root, (), most)
     if len(shown) < len(roots):
-        yield (), f"… {len(roots) - len(shown)} more running"
+        hidden = len(roots) - len(shown)
+        yield (), Hidden(hidden, f"{hidden} running")
 
 
 def _below(node: Node, rails: Rails, most: int) -> Iterator[Row]:
@@ -51,12 +62,11 @@ def _below(node: Node, rails: Rails, most: int) -> Iterator[Row]:
         yield (*rails, False), _hidden(node, shown)
 
 
-def _hidden(node: Node, shown: Sequence[Node]) -> str:
-    """`… 187 more: 12 running, 3 failed`."""
+def _hidden(node: Node, shown: Sequence[Node]) -> Hidden:
     running = len(node.running) - sum(one.outcome is None for one in shown)
     failed = node.ended_badly - sum(one.outcome == "failed" for one in shown)
-    facts = [f"{running} running"] * (running > 0) + [f"{failed} failed"] * (failed > 0)
-    return f"… {node.branches - len(shown)} more" + (f": {', '.join(facts)}" if facts else "")
+    states = [f"{running} running"] * (running > 0) + [f"{failed} failed"] * (failed > 0)
+    return Hidden(node.branches - len(shown), ", ".join(states))
 
 
 def table(rows: Sequence[Row], width: int, now: float, *, ascii_only: bool) -> "Table":
@@ -72,8 +82,9 @@ def table(rows: Sequence[Row], width: int, now: float, *, ascii_only: bool) -> "
     text = partial(Text, no_wrap=True, overflow="crop" if ascii_only else "ellipsis")
     for rails, what in rows:
         lead = guide(rails, ascii_only=ascii_only)
-        if isinstance(what, str):
-            drawn.add_row(text(lead + (what.replace("…", "...") if ascii_only else what), style="dim"))
+        if isinstance(what, Hidden):
+            more = f"{'...' if ascii_only else '…'} {what.count} more" if what.count else "..."
+            drawn.add_row(text(lead + more, style="dim"), "", "", "", text(what.states, style="dim"))
             continue
         state = text(plain(_state(what, now)), style=_STYLES.get(what.outcome, _OTHER))
         name = text(lead + plain(what.name))

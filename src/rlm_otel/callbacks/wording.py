@@ -41,13 +41,17 @@ def count(number: int, noun: str, several: str | None = None) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {several or noun + 's'}"
 
 
-def reason(failure: Failure | None, *, in_full: bool = True) -> str:
-    """Why it failed; the text only where it arose, not again at each level that it leaves."""
+def reason(failure: Failure | None, *, in_full: bool = True, short: bool = False) -> str:
+    """Why it failed; the text only where it arose, not again at each level that it leaves.
+
+    `short`: the class without its module.
+    """
     if failure is None:
         return ""
+    kind = failure.type.rpartition(".")[2] if short else failure.type
     status = f" ({failure.status})" if failure.status else ""
     text = cut(without_secrets(failure.message), _LIMIT) if in_full else ""
-    return f"{failure.type}{status}: {text}" if text else f"{failure.type}{status}"
+    return f"{kind}{status}: {text}" if text else f"{kind}{status}"
 
 
 def _number(known: int | None) -> str:
