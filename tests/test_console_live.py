@@ -118,7 +118,7 @@ def test_ctrl_c_leaves_a_sane_terminal(tmp_path: Path) -> None:
         window.press("C-c")
         code = window.until_it_ends()
         window.press("typed", "Enter")
-        screen = window.until(lambda screen: screen[-1] == "typed")
+        screen = window.until(lambda screen: screen[-2:] == ["typed", "typed"])
         assert window.is_sane
     assert code == 130
     assert screen[0] == "inside"

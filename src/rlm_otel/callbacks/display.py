@@ -39,8 +39,10 @@ class Part(Protocol):
 class Display:
     """Draws its parts several times a second, in a thread of its own, for as long as it has any."""
 
-    def __init__(self, file: TextIO, size: Callable[[], tuple[int, int]]) -> None:
+    def __init__(self, file: TextIO, size: Callable[[], tuple[int, int]], period_s: float = _PERIOD_S) -> None:
+        """`size`: columns and lines; `period_s`: seconds between one drawing and the next."""
         self.file = file
+        self._period_s = period_s
         self._size = size
         self._write = writer(file)
         # Reentrant: a signal's handler or a finalizer may print while its thread is drawing.
@@ -174,7 +176,7 @@ class Display:
             self._take_away()
             written = write(text)
             self._in_a_line, self._knows_column = not text.endswith("\n"), True
-            is_due = time.monotonic() - self._drawn_at > _PERIOD_S / 4
+            is_due = time.monotonic() - self._drawn_at > self._period_s / 4
             if was_drawn and is_due and self._parts and not self._in_a_line:
                 self._draw()
             return written
@@ -198,9 +200,9 @@ class Display:
         self._watched = []
 
     def _draw_until(self, done: threading.Event) -> None:
-        pause_s = _PERIOD_S
+        pause_s = self._period_s
         while not done.wait(pause_s):
             began = time.thread_time()
             with fence("rlm_otel", "display"):  # the terminal may be gone
                 self.refresh()
-            pause_s = max(_PERIOD_S, _SHARE * (time.thread_time() - began))
+            pause_s = max(self._period_s, _SHARE * (time.thread_time() - began))
