@@ -29,7 +29,7 @@ class Part(Protocol):
     def lines(self, width: int, height: int) -> list[str]:
         """At most `height` lines as they are now, with colours; what is wider than the terminal is cut off.
 
-        Called while the program's prints wait: it takes no lock that somebody may hold who prints.
+        Never called with the display's lock held: who holds a lock of the part may print, in a finalizer.
         """
 
     def forget(self) -> None:
@@ -82,10 +82,10 @@ class Display:
                 self._write(f"\n{text}" if self._in_a_line else f"{self._to_the_top()}{text}")
                 self._in_a_line, self._knows_column = False, True
             self.file.flush()
-            if self._parts:
-                self.refresh()
-            else:
+            if not self._parts:
                 self._end()
+                return
+        self.refresh()
 
     def refresh(self) -> None:
         """Draws everything as it is now; the program's prints wait for the writing alone."""
