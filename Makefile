@@ -27,7 +27,7 @@ help:
 	@echo "make bench-stack     what the stack without Docker carries on this machine (about two minutes)"
 	@echo "make format          let ruff rewrite the sources"
 	@echo "make docs            write the generated docs and dashboards anew"
-	@echo "make pictures        draw the dashboards of docs/stack.md anew (runs the stack for 6 minutes)"
+	@echo "make pictures        draw the dashboards and the console of the docs anew (runs the stack for 6 minutes)"
 	@echo "make clean           remove .venv and everything generated"
 
 demo: .venv/installed
@@ -98,6 +98,7 @@ docs: .venv/installed
 
 pictures: stack-binaries
 	@.venv/bin/python scripts/pictures.py
+	@.venv/bin/python scripts/console_pictures.py
 
 bench: .venv/installed
 	@.venv/bin/python scripts/bench.py

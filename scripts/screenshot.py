@@ -25,13 +25,13 @@ def output(*arguments: str) -> str:
     return done.stdout.decode()
 
 
-def picture(text: str, command: str) -> str:
-    """The text as an SVG that needs no font from elsewhere."""
+def picture(text: str, command: str, title: str | None = None) -> str:
+    """The text as an SVG that needs no font from elsewhere; its title is the command's, unless another is given."""
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
         console = Console(record=True, width=WIDTH, file=nowhere, force_terminal=True)
         console.print(Text.from_ansi(text.strip("\n")))
         template = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL)
-        return console.export_svg(title=f"rlm-otel {command}", code_format=template, unique_id=command)
+        return console.export_svg(title=title or f"rlm-otel {command}", code_format=template, unique_id=command)
 
 
 if __name__ == "__main__":

@@ -30,6 +30,10 @@ SCRIPTS: Final[Mapping[str, Script]] = {
         Answer(tool_calls=[Tool("add", {"a": 2, "b": 3})], usage=Tokens(input=15, output=5)),
         Answer("5", usage=Tokens(input=28, output=2)),
     ),
+    "A report": (
+        Answer(tool_calls=[Tool("add", {"a": 2, "b": 3})], usage=Tokens(input=15, output=5)),
+        Answer("5", usage=Tokens(input=28, output=2)),
+    ),
     "When a call fails": (Failure(400, message="this prompt is too long"),),
     "Budgets": (Repeat(Answer(tool_calls=[Tool("look", {"page": 1})])),),
     "Streaming": (Answer(chunks=("one ", "two ", "three")),),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rlm_otel.otel import OTelCallback
     from rlm_otel.outcome import Usage
     from rlm_otel.prices import Price
+    from rlm_otel.report import Report
     from rlm_otel.result import Result
     from rlm_otel.rlm import RLM
     from rlm_otel.scoring import feedback
@@ -36,6 +37,7 @@ __all__ = [
     "ObservedRun",
     "ObservedTool",
     "Price",
+    "Report",
     "Result",
     "RunStream",
     "StopRun",
@@ -73,6 +75,7 @@ _HOMES: Final = {
     "ObservedRun": "observed_run",
     "ObservedTool": "observed_tool",
     "Price": "prices",
+    "Report": "report",
     "Result": "result",
     "RunStream": "stream",
     "StopRun": "errors",

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from rlm_otel import sums
+from rlm_otel import sums, tallies
 from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed, labels_inside, remote_parent
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
@@ -16,6 +16,7 @@ from rlm_otel.fence import fence
 from rlm_otel.live import table
 from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
+from rlm_otel.records import Ended, Record, record
 
 
 class Bracket:
@@ -42,7 +43,7 @@ class Bracket:
     first_chunk_s: float | None = None
     first_token_s: float | None = None
     first_visible_s: float | None = None
-    ended: sums.Ended | None = None
+    ended: Ended | None = None
     """How it ended, once it has."""
     left_behind: Current | None = None
     """Set where it is over and still current somewhere: what takes it back."""
@@ -82,7 +83,7 @@ class Bracket:
         self.chunk_gaps_s: list[float] = []
         self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
         """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
-        self.children: list[sums.Child] = []
+        self.children: list[Record] = []
         """Of a run: what has ended below it."""
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
 
@@ -195,9 +196,10 @@ class Bracket:
         table.take(self)
         finished = self._finished(error, self.emitter.clock.monotonic_ns())
         above = self.parent.run if self.parent is not None else None
-        if above is not None:
-            above.children.append(sums.child(finished))
-        self.ended = sums.Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s)
+        kept = record(finished) if above is not None or self._is_run else None
+        if above is not None and kept is not None:
+            above.children.append(kept)
+        self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s, kept)
         self._failure = None
         return finished
 
@@ -228,7 +230,8 @@ class Bracket:
         cost: Cost | Unpriced | None = None
         if self._is_run:
             said = result if isinstance(result, Reply | RunResult) else RunResult()
-            usage, cost, result = sums.total(self.children, said)
+            below = tallies.kept(self.children, self.origin, self.start_ns, now)
+            usage, cost, result = sums.total(self.children, said, below)
         elif isinstance(self.operation, ModelCall) and (usage or outcome != "failed" or self.first_chunk_s is not None):
             # What was refused before anything was generated costs nothing, and is not counted as unpriced.
             reply = result if isinstance(result, Reply) else Reply()

@@ -119,6 +119,8 @@ class RunResult:
     inference_calls: int = 0
     tool_calls: int = 0
     unpriced_calls: int = 0
+    below: object = field(default=None, repr=False, compare=False)
+    """What is kept of the operations inside, for a report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,8 +1,12 @@
 """What a run came to."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rlm_otel.outcome import Cost, Outcome, Usage
+
+if TYPE_CHECKING:
+    from rlm_otel.report import Report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +33,17 @@ class Result:
     """16 hex digits: the run's span in it."""
     messages: tuple[dict[str, object], ...] = field(default=(), repr=False)
     """The whole conversation in the OpenAI API's words, the answer included: pass it to `run()` to go on."""
+
+    record: object = field(default=None, repr=False, compare=False)
+    """What is kept of the operations inside: facts, no content; for `report()`."""
+
+    def report(self) -> "Report":
+        """Calls, tokens, cost and failures by depth and model, limits that were hit, the five dearest calls and the
+        critical path; of the run and all its sub-runs. Print it, give it to Rich, or take its `json()`.
+        """
+        from rlm_otel.report import report_of
+
+        return report_of(self.record)
 
     def __str__(self) -> str:
         return self.text

@@ -94,6 +94,7 @@ class Conversation:
             trace_id=run.link.trace_id if run.link else None,
             span_id=run.link.span_id if run.link else None,
             messages=tuple(self._messages),
+            record=ended.record,
         )
 
     def _turns(self, client: Any) -> Generator[Effect, Any, None]:

@@ -1,50 +1,17 @@
 """How an operation ended, as pure functions: its outcome, its price, and the sums of a run."""
 
 from collections.abc import Sequence
-from typing import Final, Literal, NamedTuple
+from typing import Final
 
 from rlm_otel.errors import Leave, LimitReached, StopRun
-from rlm_otel.events import Finished, ModelCall, Operation, ToolCall
-from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, ToolResult, Unpriced, Usage
+from rlm_otel.events import ModelCall
+from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, Unpriced, Usage
 from rlm_otel.prices import PriceList
 from rlm_otel.reader import read_failure
-from rlm_otel.semconv import FETCH_RESPONSE, INFERENCE
+from rlm_otel.records import Record
+from rlm_otel.semconv import FETCH_RESPONSE
 
 _NO_USAGE: Final = Usage()
-
-
-class Ended(NamedTuple):
-    """How an operation ended, without the failure: its traceback holds the bracket, which would then hold itself."""
-
-    outcome: Outcome
-    result: Reply | ToolResult | RunResult | None
-    usage: Usage | None
-    cost: Cost | Unpriced | None
-    elapsed_s: float
-
-
-class Child(NamedTuple):
-    """What an ended operation adds to the sums of its run."""
-
-    counts_as: Literal["inference", "tool"] | None
-    usage: Usage | None
-    cost: Cost | Unpriced | None
-    unpriced_calls: int
-    finish_reasons: tuple[str | None, ...]
-
-
-def child(finished: Finished) -> Child:
-    """What this one adds."""
-    result = finished.result
-    unpriced = result.unpriced_calls if isinstance(result, RunResult) else 0
-    reasons = () if result is None or isinstance(result, ToolResult) else result.finish_reasons
-    return Child(_counts_as(finished.operation), finished.usage, finished.cost, unpriced, reasons)
-
-
-def _counts_as(operation: Operation) -> Literal["inference", "tool"] | None:
-    if isinstance(operation, ModelCall):
-        return "inference" if operation.name in INFERENCE else None
-    return "tool" if isinstance(operation, ToolCall) else None
 
 
 def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome, Failure | None]:
@@ -74,18 +41,20 @@ def price(
     return prices.cost(call.provider, reply.model or call.model, usage, reply.service_tier, requested=call.model)
 
 
-def total(children: Sequence[Child], result: Reply | RunResult) -> tuple[Usage | None, Cost | None, RunResult]:
+def total(
+    children: Sequence[Record], result: Reply | RunResult, below: object = None
+) -> tuple[Usage | None, Cost | None, RunResult]:
     """A run's usage and cost, those of its sub-runs included, and what it came to, with its own calls counted.
 
     `result`: the latest reply, or what the producer says that the run came to; where that has no finish reasons, those
-    of the last call below are the run's.
+    of the last call below are the run's. `below`: what it is to keep of its children.
     """
     usage: Usage | None = None
     costs: list[Cost] = []
     model_calls = tool_calls = unpriced = 0
     for one in children:
-        model_calls += one.counts_as == "inference"
-        tool_calls += one.counts_as == "tool"
+        model_calls += one.kind == "inference"
+        tool_calls += one.kind == "tool"
         if one.usage is not None:
             usage = one.usage + (usage or _NO_USAGE)
         if isinstance(one.cost, Cost):
@@ -100,6 +69,7 @@ def total(children: Sequence[Child], result: Reply | RunResult) -> tuple[Usage |
         inference_calls=model_calls,
         tool_calls=tool_calls,
         unpriced_calls=unpriced,
+        below=below,
     )
     return usage, _sum(costs), counted
 

@@ -10,6 +10,9 @@ from rlm_otel.callbacks.lock import ForkLock
 from rlm_otel.events import Event, Finished, ModelCall, Retrying, Started
 from rlm_otel.outcome import Cost, Unpriced
 from rlm_otel.prices import Price, PriceList
+from rlm_otel.records import Record, record
+from rlm_otel.report import Report, told
+from rlm_otel.tallies import Tally, path_of
 
 _REMEMBERED: Final = 10_000
 """How many latencies are kept of each model, the latest ones: a service runs for months."""
@@ -124,6 +127,8 @@ class MetricsCollector(BaseCallback):
         self.prices = prices if prices is None or isinstance(prices, PriceList) else PriceList(prices)
         self.errors = 0
         self._models: dict[str, _Model] = {}
+        self._tally = Tally()
+        self._slowest_s = -1.0
         self._lock = ForkLock()
 
     def on_event(self, event: Event, /) -> None:
@@ -131,8 +136,15 @@ class MetricsCollector(BaseCallback):
         with self._lock:
             if isinstance(event, Finished) and event.failure is not None and event.passage == "new":
                 self.errors += 1
+            if isinstance(event, Finished):
+                self._count(record(event))
             if isinstance(event.operation, ModelCall):
                 self._note(event, self._models.setdefault(event.operation.model, _Model()))
+
+    def _count(self, ended: Record) -> None:
+        self._tally.add(ended)
+        if ended.kind == "run" and ended.origin.parent_id is None and ended.elapsed_s > self._slowest_s:
+            self._slowest_s, self._tally.path = ended.elapsed_s, path_of(ended)
 
     def _note(self, event: Event, model: _Model) -> None:
         match event:
@@ -194,6 +206,14 @@ class MetricsCollector(BaseCallback):
                 "retries": sum(model.retries for model in models),
                 "models": {name: model.summary() for name, model in self._models.items()},
             }
+
+    def report(self) -> Report:
+        """The same as `Result.report()`, over all that ended until now; the critical path is that of the slowest run.
+
+        Calls that are still running are in `summary()` alone.
+        """
+        with self._lock:
+            return told(self._tally)
 
 
 def _percentile_ms(seconds: Sequence[float], share: float) -> float:

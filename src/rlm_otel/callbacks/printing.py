@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable
 from typing import Final, TextIO
 
 # C0, DEL and C1, the separators that some programs take for line ends, what reorders text, and lone surrogates.
@@ -14,14 +15,30 @@ def plain(text: str, *, lines: bool = False) -> str:
     return (_CONTROL_IN_LINES if lines else _CONTROL).sub(_visible, text)
 
 
+def plain_json(text: str) -> str:
+    """JSON text without what has power over a terminal, and still the same JSON."""
+    return _CONTROL_IN_LINES.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
 def write(text: str, file: TextIO | None = None) -> None:
     """Writes in one piece to the file, else to stdout; what its encoding does not have becomes `?`."""
     file = sys.stdout if file is None else file
     if file is None:  # a process without a console
         return
-    encoding = getattr(file, "encoding", None) or "utf-8"
-    file.write(text.encode(encoding, "replace").decode(encoding))
+    file.write(encodable_in(file, text))
     file.flush()
+
+
+def writer(file: TextIO) -> Callable[[str], object]:
+    """The file's own way to write, whatever is set on the object later; what its encoding does not have becomes `?`."""
+    own = file.write
+    return lambda text: own(encodable_in(file, text))
+
+
+def encodable_in(file: TextIO, text: str) -> str:
+    """The text, with `?` for what the file's encoding does not have."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    return text.encode(encoding, "replace").decode(encoding)
 
 
 def write_line(line: str, file: TextIO | None = None) -> None:

@@ -6,17 +6,21 @@ from typing import TYPE_CHECKING, TextIO, cast
 from rlm_otel.callbacks.lock import ForkLock
 from rlm_otel.callbacks.printing import plain, write_line
 from rlm_otel.callbacks.streaming import StreamingCallback
+from rlm_otel.callbacks.terminal import Canvas, can_draw, display_on
 
 if TYPE_CHECKING:
-    from rich.console import Console, Group
-    from rich.live import Live
+    from rich.console import Console
     from rich.markdown import Markdown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Answer:
     run_id: object
     pieces: list[str] = field(default_factory=list)
+    seen: int = 0
+    """How many of the pieces are in `lines`, which were drawn `width` columns wide."""
+    width: int = 0
+    lines: list[str] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -26,26 +30,32 @@ class _Answer:
 class RichStreamCallback(StreamingCallback):
     """Shows the answers of any number of runs while they arrive; each is printed for good when it ends.
 
-    Where the output is no terminal, or one that is not Unicode, an answer is printed as plain text when it ends.
+    An answer that is higher than the window shows its latest lines. Where the output is no terminal, or one that is not
+    Unicode, an answer is printed as plain text when it ends.
     """
 
     def __init__(self, *, console: "Console | None" = None) -> None:
         from rich.console import Console  # its import takes a tenth of a second
 
         self._console = console or Console()
-        self._is_drawn = self._console.is_terminal and self._console.encoding.startswith("utf")
+        is_terminal = console is not None or self._console.file.isatty()  # Rich takes FORCE_COLOR for a terminal
+        is_drawn = is_terminal and can_draw(self._console) and self._console.encoding.startswith("utf")
+        self._display = display_on(self._console) if is_drawn else None
+        self._canvas = Canvas(self._console)
         self._answers: dict[str, _Answer] = {}
-        self._live: Live | None = None
-        # Taken before the one of Live, whose drawing thread holds its own while it calls _drawing: that takes none.
         self._lock = ForkLock()
 
     def on_token(self, token: str, **kwargs: object) -> None:
         """Adds to the answer."""
         key = str(kwargs.get("operation_id"))
         with self._lock:
-            self._answers.setdefault(key, _Answer(kwargs.get("run_id"))).pieces.append(token)
-            if self._is_drawn and self._live is None:
-                self._live = self._started()
+            answer = self._answers.get(key)
+            if answer is not None:
+                answer.pieces.append(token)
+                return
+            self._answers[key] = _Answer(kwargs.get("run_id"), [token])
+        if self._display is not None:
+            self._display.add(self)
 
     def on_llm_end(self, response: object, **kwargs: object) -> None:
         """Prints the answer for good."""
@@ -62,35 +72,46 @@ class RichStreamCallback(StreamingCallback):
             if answer.run_id == run_id:
                 self._end(key)
 
-    # Inside ------------------------------------------------------------
-
-    def _started(self) -> "Live":
-        from rich.live import Live
-
-        # Transient: what is drawn is cut at the height of the terminal, what is printed in the end is not.
-        live = Live(console=self._console, get_renderable=self._drawing, refresh_per_second=10, transient=True)
-        live.start()
-        return live
-
     def _end(self, key: str) -> None:
         with self._lock:
             answer = self._answers.pop(key, None)
-            if answer is None:
-                return
-            try:
-                if self._is_drawn:
-                    self._console.print(_markdown(answer.text))
-                else:
-                    write_line(answer.text, cast(TextIO, self._console.file))
-            finally:
-                if self._live is not None and not self._answers:
-                    live, self._live = self._live, None
-                    live.stop()
+        if answer is None:
+            return
+        if self._display is None:
+            write_line(answer.text, cast(TextIO, self._console.file))
+            return
+        lines: list[str] = []
+        try:
+            lines = self._canvas.lines(_markdown(answer.text), self._console.width)
+        finally:
+            self._display.say("".join(f"{line}\n" for line in lines), self)
 
-    def _drawing(self) -> "Group":
-        from rich.console import Group
+    # What is drawn ------------------------------------------------------------
 
-        return Group(*(_markdown(answer.text) for answer in list(self._answers.values())))
+    @property
+    def is_over(self) -> bool:
+        """Whether no answer is arriving."""
+        return not self._answers
+
+    def lines(self, width: int, height: int) -> list[str]:
+        """The latest lines of each answer; the older ones leave room for the newer ones."""
+        answers = list(self._answers.values())[-height:]
+        lines: list[str] = []
+        for place, answer in enumerate(answers):
+            most = (height - len(lines)) // (len(answers) - place)
+            lines += self._lines_of(answer, width)[-most:]
+        return lines
+
+    def forget(self) -> None:
+        """In a forked child."""
+        self._answers.clear()
+
+    def _lines_of(self, answer: _Answer, width: int) -> list[str]:
+        seen = len(answer.pieces)
+        if (seen, width) != (answer.seen, answer.width):
+            answer.lines = self._canvas.lines(_markdown(answer.text), width)
+            answer.seen, answer.width = seen, width
+        return answer.lines
 
 
 def _markdown(text: str) -> "Markdown":

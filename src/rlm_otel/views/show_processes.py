@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Final
 
+from rlm_otel.callbacks.guides import guide
 from rlm_otel.callbacks.printing import plain
 from rlm_otel.live.records import OpenOperation
 from rlm_otel.views.processes import Process
-from rlm_otel.views.tree import guide
 
 MOST_SIBLINGS: Final = 10
 _LONGEST_NAME: Final = 60

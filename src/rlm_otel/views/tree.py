@@ -3,16 +3,8 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from rlm_otel.callbacks.guides import guide
 from rlm_otel.received import ReceivedSpan
-
-
-def guide(rails: tuple[bool, ...], *, ascii_only: bool) -> str:
-    """The lines of a tree that lead to what stands there: of each level, whether it goes on below."""
-    through, corner, last, gap = ("| ", "|-", "`-", "  ") if ascii_only else ("│ ", "├─", "└─", "  ")
-    if not rails:
-        return ""
-    *above, goes_on = rails
-    return " ".join([*(through if rail else gap for rail in above), corner if goes_on else last, ""])
 
 
 @dataclass(frozen=True, slots=True)
