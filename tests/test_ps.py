@@ -120,6 +120,7 @@ def test_a_stopped_process_does_not_hold_up_the_others(asked: Asked) -> None:
     """It is said to be silent."""
     stopped, other = asked.start(WAITS.format(name="a")), asked.start(WAITS.format(name="b"))
     stopped.send_signal(signal.SIGSTOP)
+    os.waitpid(stopped.pid, os.WUNTRACED)  # until it has really stopped
     states = {one.pid: one.state for one in asked.look()}
     stopped.send_signal(signal.SIGCONT)
     assert states == {stopped.pid: "silent", other.pid: "running"}
