@@ -4,10 +4,13 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --quiet --disable-pip-version-check
 
+# The oldest line of the openai SDK that we support, the last one on httpx, and the newest.
+OPENAI_VERSIONS ?= 1.109 2.54 3
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-local up down status reset stack stack-binaries alertmanager test test-local-llm test-stack
-.PHONY: check lint format types docs pictures bench clean
+.PHONY: test-scale test-openai-versions check lint format types docs pictures bench bench-stack clean
 
 help:
 	@echo "make demo            a whole trace on this machine: no key, no Docker, no network"
@@ -17,8 +20,11 @@ help:
 	@echo "make test            the tests"
 	@echo "make test-local-llm  the tests that need the small model"
 	@echo "make test-stack      the tests against the real collector, Jaeger, Prometheus and Alertmanager"
+	@echo "make test-scale      the tests of what comes after one machine, with Kafka and OpenSearch (needs Java and Maven)"
+	@echo "make test-openai-versions  the tests of attached clients with old and new openai SDKs"
 	@echo "make check           lint, types and tests"
 	@echo "make bench           cost per call and per chunk"
+	@echo "make bench-stack     what the stack without Docker carries on this machine (about two minutes)"
 	@echo "make format          let ruff rewrite the sources"
 	@echo "make docs            write the generated docs and dashboards anew"
 	@echo "make pictures        draw the dashboards and the console of the docs anew (runs the stack for 6 minutes)"
@@ -44,7 +50,7 @@ stack-binaries: .venv/installed
 
 test: .venv/installed
 	@echo "tests"
-	@.venv/bin/python -m pytest -n auto --dist worksteal -m "not local_llm and not stack"
+	@.venv/bin/python -m pytest -n auto --dist worksteal -m "not local_llm and not stack and not scale"
 
 test-local-llm: .venv/local-llm
 	@echo "tests with the small model"
@@ -56,6 +62,19 @@ alertmanager:
 test-stack: alertmanager stack-binaries
 	@echo "tests against the real programs"
 	@.venv/bin/python -m pytest -m stack
+
+# Each version lies in a folder of its own, which comes before the one that .venv has.
+test-openai-versions: .venv/installed
+	@for version in $(OPENAI_VERSIONS); do \
+		$(PIP) install --upgrade --target ".venv/openai-$$version" "openai==$$version.*" || exit 1; \
+		echo "tests of attached clients with openai $$version"; \
+		PYTHONPATH=".venv/openai-$$version" .venv/bin/python -m pytest -n auto -m "not local_llm" tests/test_attach_*.py || exit 1; \
+	done
+
+test-scale: stack-binaries
+	@.venv/bin/python -m tests.scale.engines
+	@echo "tests with Kafka and OpenSearch"
+	@.venv/bin/python -m pytest -m scale
 
 check: lint types test
 
@@ -83,6 +102,9 @@ pictures: stack-binaries
 
 bench: .venv/installed
 	@.venv/bin/python scripts/bench.py
+
+bench-stack: stack-binaries
+	@.venv/bin/python scripts/bench_stack.py
 
 clean:
 	@rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache

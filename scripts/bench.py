@@ -21,6 +21,7 @@ from functools import partial
 from statistics import median
 from typing import Any, Final
 
+import bench_live
 from bench_full import Full
 from bench_server import CHUNKS, FEW_CHUNKS, MODEL, REFUSED
 from bench_ways import PROMPT, Least, Ours, Plain, Rig, Way
@@ -303,6 +304,9 @@ def main() -> int:
         took, kept = _import_ms(3 if options.quick else 9), _kept_bytes(500 if options.quick else 3000)
         print(f"import of RLM and OTelCallback: {took:.1f} ms  <= 15 ms: {_met(took <= 15)}")
         print(f"kept in memory, a call: {kept:.1f} bytes  <= 5 bytes: {_met(kept <= 5)}")
+        print("rlm-otel ps, us of CPU:")
+        for what, us in bench_live.costs():
+            print(f"  {what:<44}{us:9.2f}")
     return 0
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rlm_otel import semconv
-from rlm_otel.content import LIMIT_CHARS, MODE_VARIABLE
-from rlm_otel.instruments import INSTRUMENTS, Instrument
+from rlm_otel.content import EVENT_VARIABLE, LIMIT_BYTES, LIMIT_CHARS, MODE_VARIABLE
+from rlm_otel.instruments import INSTRUMENTS, OLDER_INSTRUMENTS, Instrument
+from rlm_otel.older import RENAMED, TOKENS
 
 PAGE = Path(__file__).parents[1] / "docs" / "telemetry.md"
 
@@ -18,6 +19,7 @@ SPANS = """\
 | span | kind | what it is |
 |---|---|---|
 | `invoke_agent {gen_ai.agent.name}` | INTERNAL | a run |
+| `invoke_workflow {gen_ai.workflow.name}` | INTERNAL | a run that coordinates several: `run(name, workflow=True)` |
 | `chat {gen_ai.request.model}` (`text_completion`, `embeddings`) | CLIENT | one call of a model, retries included |
 | `fetch_response` | CLIENT | a stored response (Responses API) is read: nothing is generated, no tokens, no cost |
 | `execute_tool {gen_ai.tool.name}` | INTERNAL | one execution of a tool, a REPL or a code block |
@@ -37,7 +39,23 @@ A span that failed or was cancelled has status ERROR and `error.type`; any other
 SPAN_EVENTS = f"""\
 - `{semconv.RETRY_EVENT}`: one attempt of a model call failed and will be repeated.
 - `{semconv.EXCEPTION_EVENT}`: the exception of a failed or cancelled operation, once, where it arose. Under
-  `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN=logs` it is a log record instead (`{semconv.EXCEPTION_LOG}` for a model call).
+  `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN=logs` it is a log record instead.
+"""
+
+LOGS = f"""\
+Each belongs to its operation's span, by trace and span id, and has the time of its end. None is made without a
+destination for logs.
+
+- `{semconv.DETAILS_LOG}` (DEBUG): inference ended, where content goes to events. It has all
+  attributes of the span, and the content in structured form.
+- `{semconv.OWN_DETAILS_LOG}` (DEBUG): the same of runs, tools and stored responses, where they have content.
+- `{semconv.EXCEPTION_LOG}` (WARN): [the exception](#attributes-of-an-exception) of a model call, where
+  `OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN` is `logs` (instead of the span event) or `logs/dup` (both).
+- `{semconv.OWN_EXCEPTION_LOG}` (WARN): the same of a run or a tool.
+- `{semconv.EVALUATION_LOG}`: [a score](#feedback).
+
+`{EVENT_VARIABLE}=true` makes the first one without content too; `false` makes none of the first two, unless
+`OTelCallback(content=...)` asks for them. The first two are not made for a trace that is sampled out; exceptions are.
 """
 
 FEEDBACK = f"""\
@@ -48,12 +66,13 @@ What `rlm_otel.feedback(...)` records: the log record `{semconv.EVALUATION_LOG}`
 CONTENT = f"""\
 Off by default. `{MODE_VARIABLE}`
 (`SPAN_ONLY`, `EVENT_ONLY`, `SPAN_AND_EVENT`) or `OTelCallback(content=...)` switches it on; on events it is in the log
-record `{semconv.DETAILS_LOG}`.
+records `{semconv.DETAILS_LOG}` and `{semconv.OWN_DETAILS_LOG}`.
 
 - Each text passes the built-in redaction (API keys, bearer tokens, passwords, private keys), then the `redact`
   function. A text that the function drops, or fails on, is left out.
-- One attribute holds at most {LIMIT_CHARS} characters. Longer prompts lose their oldest messages first (never the
-  system prompt); then texts are cut, with `…` where something is missing. What is left is always valid JSON.
+- One attribute holds at most {LIMIT_CHARS} characters, and {LIMIT_BYTES} bytes. Longer prompts lose their oldest
+  messages first (never the system prompt); then texts are cut, with `…` where something is missing. What is left is
+  always valid JSON.
 - Media do not leave: base64 becomes `{{"type": "uri", "modality": "image", "uri": "sha256:<hex of its bytes>"}}`.
 - Arguments and results of tools are objects: their own where the text is one, else `{{"value": ...}}`.
 - The text of an error may quote a prompt, so it is content too: with content off, a failure tells its class, HTTP
@@ -101,9 +120,11 @@ def page() -> str:
     sections.append(f"## Span events\n\n{SPAN_EVENTS}")
     sections.append(f"### Attributes of `{semconv.RETRY_EVENT}`\n\n{_table(known, 'retry')}")
     sections.append(f"### Attributes of an exception\n\n{_table(known, 'exception')}")
+    sections.append(f"## Log records\n\n{LOGS}")
     sections.append(f"## Feedback\n\n{FEEDBACK}\n{_table(known, 'feedback')}")
     sections.append(f"## Content\n\n{CONTENT}")
     sections.append(f"## Metrics\n\n{_metrics()}")
+    sections.append(f"### Older names\n\n{_older()}")
     sections.append(f"### Attributes that only metrics have\n\n{_table(known, 'metric')}")
     return "\n".join(sections)
 
@@ -119,6 +140,20 @@ def _metrics() -> str:
         "| metric | instrument, unit | what it measures | attributes |\n|---|---|---|---|\n" + rows + "\n"
         "Declared labels (`OTelCallback(labels=...)`) are on `rlm.client.*` and `rlm.run.*` as well. Buckets:\n\n"
         + "".join(f"- `{item.name}`: {_numbers(item)}\n" for item in INSTRUMENTS if item.buckets is not None)
+    )
+
+
+def _older() -> str:
+    renamed = "".join(f"| `{older}` | `{latest}` |\n" for latest, older in RENAMED.items())
+    tokens = ", ".join(f"`{item.name}`" for item in INSTRUMENTS if item.name in TOKENS)
+    return (
+        '`OTelCallback(semconv="legacy")` records model calls under the names that the conventions had before, for\n'
+        'dashboards that were built on those; `semconv="both"` records these and the latest, each value twice. What\n'
+        "never had another name is the same either way. Spans and log records have the latest names always.\n\n"
+        "| older | latest |\n|---|---|\n" + renamed + f"| `{semconv.OLDER_TOKEN_USAGE}` | {tokens} |\n\n"
+        "| metric | instrument, unit | what it measures | attributes |\n|---|---|---|---|\n"
+        + "".join(map(_row, OLDER_INSTRUMENTS))
+        + f"\nThe buckets are those of the latest. `{semconv.OLDER_TOKEN_USAGE}` has the input of embeddings too.\n"
     )
 
 

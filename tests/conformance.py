@@ -148,6 +148,8 @@ def _log(log: ReadableLogRecord) -> Iterator[str]:
     yield from _scope(log.instrumentation_scope)
     event = record.event_name or ""
     definition = REGISTRY["events"].get(event)
+    if event.endswith((".details", ".exception")) and not (record.trace_id and record.span_id):
+        yield "belongs to no span"
     if definition is None:
         if not event.startswith("rlm."):
             yield "not an event of the conventions, and not under rlm."

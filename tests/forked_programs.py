@@ -1,13 +1,14 @@
 """Runs programs one by one, each in a process of its own that need not import the big packages anew.
 
-They are imported here, once; nothing of rlm_otel is. Reads a JSON list of jobs from stdin, each with a folder that has
-a program.py and what the environment says besides; writes stdout.txt and stderr.txt there, and the exit codes as JSON
-to stdout.
+They are imported here, once; nothing of rlm_otel is. Reads jobs from stdin, one JSON object a line: a folder that has a
+program.py, what the environment says besides, and for how many seconds it may run. Writes stdout.txt and stderr.txt
+there, and the exit code of each to stdout, a line.
 """
 
 import gc
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -22,21 +23,21 @@ def main() -> None:
     with openai.OpenAI(api_key="any") as client:
         _ = client.chat.completions  # loaded when first asked for
     gc.freeze()  # else each child's first collection copies all of it
-    codes: list[int] = []
-    for job in json.load(sys.stdin):
-        sys.stdout.flush()
+    for line in iter(sys.stdin.readline, ""):
+        job = json.loads(line)
         pid = os.fork()
         if pid == 0:
+            signal.alarm(job["limit_s"])
             become(job["directory"], job["environ"])
             return
-        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    json.dump(codes, sys.stdout)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 def become(directory: str, environ: dict[str, str]) -> None:
     """Runs the program of this folder as `__main__`."""
     os.chdir(directory)
     os.environ.update(environ)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # the other programs are none of its business
     for descriptor, name in ((1, "stdout.txt"), (2, "stderr.txt")):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT), descriptor)
     sys.argv = ["program.py"]

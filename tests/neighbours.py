@@ -28,7 +28,9 @@ class Wire:
         self.spans = receiver.spans()
         self.chats = [span for span in self.spans if span.name.startswith("chat")]
         self.points = receiver.latest_points()
-        self.details = [log.attributes for log in receiver.logs() if log.event_name.endswith("details")]
+        self.details = [
+            log.attributes for log in receiver.logs() if log.event_name.endswith("inference.operation.details")
+        ]
         self.batches = [export.signal for export in receiver.exports()]
 
     @property

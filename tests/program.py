@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 ROOT = Path(__file__).parents[1]
 _FORKED = Path(__file__).with_name("forked_programs.py")
@@ -51,24 +52,40 @@ def run_program(program: Program, directory: Path, *, encoding: str = "utf-8") -
     return Ended(code=done.returncode, out=_text(done.stdout, encoding), err=_text(done.stderr, encoding))
 
 
+class Programs:
+    """Runs programs one after the other, each in a process of its own that need not import the big packages anew."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._count = 0
+        self._server = subprocess.Popen(
+            [sys.executable, str(_FORKED)], env=_surroundings("utf-8"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+
+    def run(self, program: Program) -> Ended:
+        """Runs it in a folder of its own."""
+        self._count += 1
+        directory = self._directory / str(self._count)
+        program.write(directory)
+        job = {"directory": str(directory), "environ": dict(program.environ), "limit_s": int(_LIMIT_S)}
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        self._server.stdin.write(json.dumps(job).encode() + b"\n")
+        self._server.stdin.flush()
+        code = int(self._server.stdout.readline())
+        return Ended(code=code, out=_read(directory, "stdout.txt"), err=_read(directory, "stderr.txt"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.communicate(timeout=_LIMIT_S)
+
+
 def run_programs(programs: Sequence[Program], directory: Path) -> list[Ended]:
-    """Runs many, one after the other, each in a folder and a process of its own."""
-    jobs = []
-    for number, program in enumerate(programs):
-        program.write(directory / str(number))
-        jobs.append({"directory": str(directory / str(number)), "environ": dict(program.environ)})
-    done = subprocess.run(
-        [sys.executable, str(_FORKED)],
-        input=json.dumps(jobs).encode(),
-        env=_surroundings("utf-8"),
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=_LIMIT_S,
-    )
-    return [
-        Ended(code=code, out=_read(job["directory"], "stdout.txt"), err=_read(job["directory"], "stderr.txt"))
-        for code, job in zip(json.loads(done.stdout), jobs, strict=True)
-    ]
+    """Runs many, one after the other."""
+    with Programs(directory) as runner:
+        return [runner.run(program) for program in programs]
 
 
 def _surroundings(encoding: str) -> dict[str, str]:
@@ -77,8 +94,8 @@ def _surroundings(encoding: str) -> dict[str, str]:
     return {**ours, "PYTHONIOENCODING": encoding, "COLUMNS": "80", "TERM": "dumb"}
 
 
-def _read(directory: object, name: str) -> str:
-    return _text(Path(str(directory), name).read_bytes(), "utf-8")
+def _read(directory: Path, name: str) -> str:
+    return _text((directory / name).read_bytes(), "utf-8")
 
 
 def _text(output: bytes, encoding: str) -> str:

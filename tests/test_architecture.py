@@ -15,7 +15,8 @@ CORE: Final = {"events", "messages", "errors", "outcome", "semconv", "clock"}
 """Plain facts that everything else rests on: the standard library and one another."""
 OUTPUT: Final = (
     *("otel", "telemetry", "private", "exporters", "bounded", "doctor"),
-    *("receiver", "received", "testing", "cli", "demo", "views", "stack"),
+    *("receiver", "received", "testing", "cli", "demo", "serve", "views", "stack"),
+    "adapters.openai.instrumentor",
 )
 """The only ones that know OpenTelemetry; what observes (runner, reader, emitter, callbacks) imports none of them."""
 BROAD: Final = {"Exception", "BaseException"}
@@ -92,7 +93,8 @@ def test_what_observes_never_leads_to_opentelemetry() -> None:
 def test_openai_is_imported_when_it_is_used() -> None:
     """`import rlm_otel` and everything but the demo start without it, and only who talks to a model needs it."""
     assert {name for name, _ in found(("openai",), ("load",)) if not is_in(name, "demo")} == set()
-    assert {name for name, _ in found(("openai",), ("call",))} == {"clients", "retries"}
+    adapter = {f"adapters.openai.{name}" for name in ("call", "client", "process", "retries")}
+    assert {name for name, _ in found(("openai",), ("call",))} == {"clients", "retries", *adapter}
 
 
 def broad_handlers() -> Iterator[tuple[str, ast.ExceptHandler]]:

@@ -9,6 +9,7 @@ from opentelemetry.sdk._logs import LoggerProvider, ReadableLogRecord
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader, MetricsData
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, SpanContext, set_span_in_context
 
 from tests.conformance import violations
 
@@ -20,14 +21,22 @@ DETAILS = "gen_ai.client.inference.operation.details"
 FAULT = "gen_ai.client.operation.exception"
 
 
+SPAN = SpanContext(1, 1, is_remote=False)
+
+
 def log(
-    attributes: Mapping[str, Any], name: str | None, severity: SeverityNumber | None = None, url: str = URL
+    attributes: Mapping[str, Any],
+    name: str | None,
+    severity: SeverityNumber | None = None,
+    url: str = URL,
+    span: SpanContext = SPAN,
 ) -> ReadableLogRecord:
-    """One emitted log record from a real SDK."""
+    """One emitted log record from a real SDK, in the context of a span."""
     exporter = InMemoryLogRecordExporter()  # type: ignore[no-untyped-call]  # the SDK forgot the annotation
     provider = LoggerProvider()
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    record = LogRecord(event_name=name, attributes=dict(attributes), severity_number=severity)
+    inside = set_span_in_context(NonRecordingSpan(span))
+    record = LogRecord(event_name=name, attributes=dict(attributes), severity_number=severity, context=inside)
     provider.get_logger("rlm_otel", "1", schema_url=url).emit(record)
     return exporter.get_finished_logs()[0]
 
@@ -172,6 +181,8 @@ def test_good_events_pass() -> None:
             log(IDENTITY | {"gen_ai.input.messages": "[]"}, DETAILS, SeverityNumber.DEBUG),
             "gen_ai.input.messages: structured on events, not a string",
         ),
+        (log(IDENTITY, DETAILS, SeverityNumber.DEBUG, span=INVALID_SPAN_CONTEXT), "belongs to no span"),
+        (log({"exception.type": "E"}, "rlm.operation.exception", span=INVALID_SPAN_CONTEXT), "belongs to no span"),
         (log({}, FAULT, SeverityNumber.WARN), "neither exception.type nor exception.message"),
         (
             log({"gen_ai.evaluation.name": "x", "gen_ai.evaluation.score.value": 1}, "gen_ai.evaluation.result"),

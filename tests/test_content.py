@@ -279,6 +279,23 @@ def test_a_cut_uses_the_room_it_has() -> None:
     assert json.loads(text)[0]["parts"][0]["content"].endswith("щ…")
 
 
+@pytest.mark.parametrize("character", ["я", "語", "🙂", "\n", "я🙂語a"])
+def test_no_value_is_longer_than_a_back_end_takes(character: str) -> None:
+    """Bytes count, not characters: Jaeger's storage refuses more, and with it the whole batch."""
+    long = character * 100_000
+    policy = Policy("span")
+    written = [
+        prompt_json((Message("user", (Text(long),)), Message("user", (Text(long),))), policy)[0],
+        reply_json((Message("assistant", (Text(long),)), Message("assistant", (Text(long),))), policy),
+        tools_json((ToolDefinition("search", description=long),), policy),
+        value_json(long, policy) or "",
+    ]
+    assert [json.loads(text) is not None for text in written] == [True] * 4
+    text = policy.text(long) or ""
+    assert all(15_000 < len(value.encode()) <= 60_000 for value in [*written, text])
+    assert text.endswith("…")
+
+
 def test_a_long_system_prompt_is_cut_only_where_it_must() -> None:
     """What the latest message leaves free is the system prompt's."""
     text, _ = prompt_json((said("system", "с" * 900), said("user", "щ")), Policy(limit_chars=1000))

@@ -277,7 +277,9 @@ def test_a_stop_keeps_a_call_from_beginning(rig: Rig) -> None:
     ("block", "usage"),
     [
         (None, None),
+        ({}, None),
         (Usage(input_tokens=1), Usage(input_tokens=1)),
+        ({"input_tokens": 5.0, "output_tokens": None}, Usage(input_tokens=5)),
         ({"input_tokens": 5, "reasoning_tokens": 2}, Usage(input_tokens=5, reasoning_tokens=2)),
         (
             {"input_tokens": 10, "cache_read_input_tokens": 4, "cache_creation_input_tokens": 6, "output_tokens": 1},
@@ -293,7 +295,7 @@ def test_a_stop_keeps_a_call_from_beginning(rig: Rig) -> None:
             Usage(input_tokens=10, output_tokens=9, cache_read_tokens=4),
         ),
     ],
-    ids=["none", "Usage", "ours", "Anthropic", "Responses", "Chat Completions"],
+    ids=["none", "empty", "Usage", "floats", "ours", "Anthropic", "Responses", "Chat Completions"],
 )  # fmt: skip
 def test_s2_usage_as_vendors_write_it(block: Usage | Mapping[str, object] | None, usage: Usage | None) -> None:
     """Cached tokens are part of the input, once, whoever counts."""
@@ -307,9 +309,10 @@ def test_s2_usage_as_vendors_write_it(block: Usage | Mapping[str, object] | None
         ({"tokens": 1}, "usage={'tokens': 1} counts no tokens; name them input_tokens, output_tokens, "),
         ({"input_tokens": "5"}, "usage: input_tokens='5' is no number of tokens; give a whole number from 0"),
         ({"prompt_tokens": -1}, "usage: prompt_tokens=-1 is no number of tokens; give a whole number from 0"),
+        ({"input_tokens": 10**30}, f"usage: input_tokens={10**30} is no number of tokens; give a whole number from 0"),
         ({"output_tokens": True}, "usage: output_tokens=True is no number of tokens; give a whole number from 0"),
     ],
-    ids=["number", "unknown", "text", "negative", "bool"],
+    ids=["number", "unknown", "text", "negative", "nonsense", "bool"],
 )
 def test_a_usage_that_is_none_is_told(rig: Rig, usage: Any, message: str) -> None:
     """With what would do; the call can still be finished."""

@@ -416,3 +416,46 @@ async def test_s35_thousands_of_dropped_generators_leave_nothing_open(rig: Rig) 
     assert rig.open_spans == []
     assert len(rig.spans) == 2000
     assert generators._closing == set()
+
+
+async def test_a_generator_that_a_hook_stopped_is_over(rig: Rig) -> None:
+    """Nothing of its body runs, then or later."""
+
+    class Stops:
+        def on_tool_start(self, tool_name: str) -> None:
+            raise StopRun("no")
+
+    @rlm_otel.tool(callbacks=[Stops(), rig.callback])
+    def sync() -> Iterator[str]:
+        yield pytest.fail("it ran")
+
+    @rlm_otel.tool(callbacks=[Stops(), rig.callback])
+    async def stream() -> AsyncIterator[str]:
+        yield pytest.fail("it ran")
+
+    one, other = sync(), stream()
+    with pytest.raises(StopRun):
+        next(one)
+    with pytest.raises(StopRun):
+        await anext(other)
+    assert (list(one), [text async for text in other]) == ([], [])
+
+
+def test_an_async_generator_without_asyncio(rig: Rig) -> None:
+    """Other libraries drive it as well, hooks are then those of sync code."""
+    told: list[str] = []
+
+    class Hooks:
+        def on_run_end(self, outcome: str) -> None:
+            told.append(outcome)
+
+    @rlm_otel.run(callbacks=[Hooks(), rig.callback])
+    async def stream() -> AsyncIterator[str]:
+        yield "a"
+
+    reading: Any = stream()
+    with pytest.raises(StopIteration) as given:
+        reading.asend(None).send(None)
+    with pytest.raises(StopAsyncIteration):
+        reading.asend(None).send(None)
+    assert (given.value.value, told, rig.outline()) == ("a", ["completed"], "invoke_agent stream")

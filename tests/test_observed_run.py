@@ -9,7 +9,7 @@ import pytest
 import rlm_otel
 from rlm_otel import StopRun
 from rlm_otel.events import Finished
-from rlm_otel.testing import Answer, Recorder, Repeat
+from rlm_otel.testing import Answer, Recorder, Repeat, Tool
 from tests.rig import Rig
 
 
@@ -333,3 +333,77 @@ def test_spans_of_the_application_between_two_of_ours(rigs: Callable[..., Rig]) 
                 pass
     assert rig.outline() == "invoke_agent outer\n  step\n    execute_tool work\nstep"
     assert private.outline() == "invoke_agent outer\n  execute_tool work"
+
+
+def test_s105_a_workflow_of_agents(rigs: Callable[..., Rig]) -> None:
+    """workflow > agent > tool > sub-agent > model, each level deeper; a workflow has a name and a metric of its own."""
+    rig = rigs(labels={"team": ("search",)})
+
+    def work(llm_query: Callable[[str], str]) -> str:
+        """Asks."""
+        return llm_query("sub")
+
+    agent = rig.rlm(
+        Answer(tool_calls=[Tool("work")]), "sub", "done", tools=[work], name="agent", max_depth=1, callbacks=()
+    )
+
+    @rlm_otel.run(workflow=True)
+    def pipeline(question: str) -> str:
+        with rlm_otel.tool("load"):
+            return agent.run(question).text
+
+    with rlm_otel.attributes(team="search"), rlm_otel.run("night", workflow=True, callbacks=[rig.callback]):
+        assert pipeline("Hi") == "done"
+    with rlm_otel.run(workflow=True, callbacks=[rig.callback]):
+        pass
+    assert rig.outline(["rlm.depth", "gen_ai.agent.name"]) == (
+        "invoke_workflow night rlm.depth=0\n"
+        "  invoke_workflow pipeline rlm.depth=1\n"
+        "    execute_tool load rlm.depth=1\n"
+        "      invoke_agent agent rlm.depth=2 gen_ai.agent.name=agent\n"
+        "        chat gpt-4o rlm.depth=2\n"
+        "        execute_tool work rlm.depth=2 gen_ai.agent.name=agent\n"
+        "          invoke_agent agent rlm.depth=3 gen_ai.agent.name=agent\n"
+        "            chat gpt-4o rlm.depth=3\n"
+        "        chat gpt-4o rlm.depth=2\n"
+        "invoke_workflow rlm.depth=0"
+    )
+    durations = rig.points("gen_ai.invoke_workflow.duration")
+    assert [point.attributes for point in durations] == [
+        {"gen_ai.workflow.name": "pipeline"},
+        {"gen_ai.workflow.name": "night"},
+        {},
+    ]
+    assert sum(point.count or 0 for point in rig.points("gen_ai.invoke_agent.duration")) == 2
+
+
+async def test_an_async_start_hook_that_stops_keeps_the_block_from_running(rig: Rig) -> None:
+    """One that stops at once, without waiting for anything."""
+
+    class Stops:
+        async def on_run_start(self, prompt: str) -> None:
+            raise StopRun("no")
+
+    with pytest.raises(StopRun, match="no"):
+        async with rlm_otel.run("a", callbacks=[Stops(), rig.callback]):
+            pytest.fail("it ran")
+    assert rig.outline() == "invoke_agent a (closed)"
+
+
+async def test_s44_a_task_that_is_cancelled_before_its_block_runs(rig: Rig) -> None:
+    """While start hooks are awaited: the run ends all the same."""
+
+    class Hooks:
+        async def on_run_start(self, prompt: str) -> None:
+            await asyncio.sleep(0)
+
+    @rlm_otel.run(callbacks=[Hooks(), rig.callback])
+    async def work() -> None:
+        pytest.fail("it ran")
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert rig.outline() == "invoke_agent work (cancelled)"

@@ -25,7 +25,7 @@ def input_of(span: ReceivedSpan) -> Any:
 
 
 @EITHER
-@pytest.mark.parametrize("prompt", ["a\x00b", "\x1b[2J\x07\x85\u2028\ufeff", "🙂" * 30_000])
+@pytest.mark.parametrize("prompt", ["a\x00b", "\x1b[2J\x07\x85\u2028\ufeff", "🙂" * 14_000])
 async def test_any_text_is_sent_and_shown_as_it_is(way: str, prompt: str) -> None:
     """NUL, control characters and long texts reach the server and the span unchanged."""
 
@@ -41,7 +41,7 @@ async def test_any_text_is_sent_and_shown_as_it_is(way: str, prompt: str) -> Non
 
 @EITHER
 async def test_a_hundred_kilobytes_are_cut_for_telemetry_alone(way: str) -> None:
-    """The server gets the whole prompt, the span the beginning of it."""
+    """The server gets the whole prompt, the span the beginning of it: not more than 60 000 bytes of UTF-8."""
 
     async def odd(make: Make) -> None:
         async with make() as rlm:
@@ -49,7 +49,7 @@ async def test_a_hundred_kilobytes_are_cut_for_telemetry_alone(way: str) -> None
 
     wire = await sent(odd, Answer("ы" * 100_000))
     assert wire.requests[1].prompt == "щ" * 100_000
-    assert len(str(wire.odd[0].attributes["gen_ai.input.messages"])) == 32_768
+    assert len(str(wire.odd[0].attributes["gen_ai.input.messages"]).encode()) == 59_995
 
 
 @ANY_WAY

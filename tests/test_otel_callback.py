@@ -37,7 +37,7 @@ def test_everything_emitted_keeps_to_the_conventions() -> None:
     run, chat, tool = rig.begin(RUN, "root"), rig.begin(CHAT, "a", "root"), rig.begin(TOOL, "b", "root")
     rig.end(finished(chat), finished(tool), finished(run))
     spans, logs = rig.exporter.get_finished_spans(), rig.log_exporter.get_finished_logs()
-    assert (len(spans), len(logs)) == (3, 1)
+    assert (len(spans), len(logs)) == (3, 3)
     assert violations(spans, [rig.reader.get_metrics_data()], logs) == []
 
 
@@ -282,7 +282,7 @@ def test_annotations_land_on_the_open_span(joined: bool) -> None:
     ("arguments", "message"),
     [
         ({"content": "all"}, "content='all' is not known; use one of: none, span, event, both."),
-        ({"semconv": "both"}, "semconv='both' is not known; use: latest."),
+        ({"semconv": "old"}, "semconv='old' is not known; use one of: legacy, both, latest."),
         ({"redact": "x"}, "redact='x' cannot be called; pass a function (str) -> str | None."),
         ({"telemetry": 1}, "telemetry=1 is no Telemetry; pass what rlm_otel.configure() returns."),
         ({"tracer_provider": 1}, "tracer_provider=1 has no get_tracer(); pass a provider, not its class."),

@@ -211,12 +211,15 @@ def test_content_on_events_is_structured_and_off_the_spans() -> None:
     rig = make_rig(content="event", logs=True)
     rig.end(finished(rig.begin(CHAT, "a")), finished(rig.begin(TOOL, "b")))
     span = rig.spans["chat gpt-4o"]
-    ((name, attributes),) = rig.logs
+    (name, attributes), of_the_tool = rig.logs
     assert name == "gen_ai.client.inference.operation.details"
     assert attributes.keys() - (span.attributes or {}).keys() == {"gen_ai.input.messages", "gen_ai.output.messages"}
     assert attributes["gen_ai.input.messages"][0]["parts"][0]["content"] == "Как дела? 🙂"
-    (log,) = rig.log_exporter.get_finished_logs()
+    log, _ = rig.log_exporter.get_finished_logs()
     assert (log.log_record.span_id, log.log_record.severity_number) == (span.context.span_id, SeverityNumber.DEBUG)
+    assert of_the_tool[0] == "rlm.operation.details"
+    assert of_the_tool[1]["gen_ai.tool.call.arguments"] == {"q": "кот"}
+    assert of_the_tool[1]["gen_ai.tool.call.result"] == {"звук": "мяу"}
 
 
 def test_without_content_nothing_of_it_leaves() -> None:

@@ -5,12 +5,13 @@ import re
 import subprocess
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Final, get_args
 
 import pytest
 
 import rlm_otel
 import rlm_otel.callbacks
+import rlm_otel.events
 import rlm_otel.testing
 
 ROOT: Final = Path(__file__).parents[1]
@@ -87,3 +88,14 @@ def test_the_page_of_public_names_has_each_of_them_and_no_other(module: ModuleTy
     [section] = re.findall(rf"^## {re.escape(module.__name__)}\n(.*?)(?=^## |\Z)", page, re.DOTALL | re.MULTILINE)
     rows = "".join(re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE))
     assert sorted(re.findall(r"`(\w+)`", rows)) == sorted(module.__all__)
+
+
+def test_the_page_of_public_names_has_the_events() -> None:
+    """That module has names of its own besides, so the page names each event and operation that a listener may get."""
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    _, _, section = page.partition("\n## rlm_otel.events\n")
+    names = {
+        name for row in re.findall(r"^\| (`[^|]+) \|", section, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
+    }
+    unions = (*get_args(rlm_otel.events.Event), *get_args(rlm_otel.events.Operation))
+    assert names == {one.__name__ for one in unions}

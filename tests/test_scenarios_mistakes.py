@@ -36,7 +36,8 @@ def unreachable(rig: Rig) -> str:
 
 NO_KEY = (
     "no API key: set OPENAI_API_KEY or pass api_key=...; for a server of your own, which needs none, "
-    "pass base_url='http://127.0.0.1:8000/v1' and any text as api_key"
+    "pass base_url='http://127.0.0.1:8000/v1' and any text as api_key; "
+    "to try things out without either, run `rlm-otel serve` and type the two lines that it prints"
 )
 BAD_KEY = " refused the API key: check OPENAI_API_KEY or api_key=, and that it is this server's."
 NOT_FOUND = " does not know the model 'gpt-4o' or has no such path: check the model's name and base_url=."

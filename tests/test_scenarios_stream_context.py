@@ -246,7 +246,8 @@ async def test_s82_event_of_a_stream_carries_its_span(rigs: Rigs, open_stream: O
     chat = rig.span("chat gpt-4o")
     assert chat.attributes["rlm.outcome"] == ending
     assert [(log.name, log.trace_id, log.span_id) for log in rig.logs] == [
-        ("gen_ai.client.inference.operation.details", chat.trace_id, chat.span_id)
+        ("gen_ai.client.inference.operation.details", chat.trace_id, chat.span_id),
+        ("rlm.operation.details", chat.trace_id, chat.parent_id),
     ]
 
 

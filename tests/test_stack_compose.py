@@ -46,6 +46,11 @@ def services(stack: Sequence[Path], tmp_path: Path) -> dict[str, dict[str, Any]]
     return found
 
 
+def collectors(found: dict[str, dict[str, Any]]) -> list[str]:
+    """The services that are OpenTelemetry collectors."""
+    return [name for name, service in found.items() if "/opentelemetry-collector" in service["image"]]
+
+
 @pytest.mark.parametrize("path", FILES, ids=named)
 def test_each_file_follows_the_published_schema(path: Path) -> None:
     """As the Compose specification's own JSON schema has it."""
@@ -126,9 +131,10 @@ def test_the_example_lists_every_setting_with_its_default() -> None:
     assert listed == used
 
 
-def test_every_service_is_bounded_and_has_few_rights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("stack", STACKS, ids=named)
+def test_every_service_is_bounded_and_has_few_rights(stack: list[Path], tmp_path: Path) -> None:
     """A viewer must not take the memory, the disk or the rights of the machine it runs on."""
-    for name, service in services([BASE], tmp_path).items():
+    for name, service in services(stack, tmp_path).items():
         assert service["cap_drop"] == ["ALL"], name
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert int(service["mem_limit"]) <= 1024**3, name
@@ -136,26 +142,28 @@ def test_every_service_is_bounded_and_has_few_rights(tmp_path: Path) -> None:
         assert service["logging"] == {"driver": "json-file", "options": {"max-file": "2", "max-size": "5m"}}, name
 
 
-def test_every_service_that_can_is_asked_whether_it_is_well(tmp_path: Path) -> None:
-    """The collector's image has no shell; its health port is published instead."""
-    found = services([BASE], tmp_path)
+@pytest.mark.parametrize("stack", STACKS, ids=named)
+def test_every_service_that_can_is_asked_whether_it_is_well(stack: list[Path], tmp_path: Path) -> None:
+    """The collector's image has no shell; the first one's health port is published instead."""
+    found = services(stack, tmp_path)
     unasked = {name for name, service in found.items() if "healthcheck" not in service}
-    assert unasked == {"volume-permissions", "otel-collector"}
+    assert unasked == {"volume-permissions", *collectors(found)}
     assert 13133 in [port["target"] for port in found["otel-collector"]["ports"]]
     assert found["volume-permissions"]["restart"] == "no"
 
 
-def test_folders_that_an_image_lacks_get_their_owner(tmp_path: Path) -> None:
-    """The collector's and Jaeger's: their volumes start out as root's, and neither runs as root."""
-    found = services([BASE], tmp_path)
+@pytest.mark.parametrize("stack", STACKS, ids=named)
+def test_folders_that_an_image_lacks_get_their_owner(stack: list[Path], tmp_path: Path) -> None:
+    """The collectors' and Jaeger's: their volumes start out as root's, and neither runs as root."""
+    found = services(stack, tmp_path)
 
-    def volumes(name: str) -> set[tuple[str, str]]:
-        return {(mount["source"], mount["target"]) for mount in found[name]["volumes"] if mount["type"] == "volume"}
+    def volumes(name: str) -> dict[str, str]:
+        return {mount["source"]: mount["target"] for mount in found[name]["volumes"] if mount["type"] == "volume"}
 
-    assert volumes("volume-permissions") == volumes("otel-collector") | volumes("jaeger")
-    targets = " ".join(sorted(target for _, target in volumes("volume-permissions")))
-    assert found["volume-permissions"]["command"] == [f"chown -R 10001:10001 {targets}"]
-    for name in ("otel-collector", "jaeger"):
+    owned = volumes("volume-permissions")
+    assert set(owned) == {source for name in (*collectors(found), "jaeger") for source in volumes(name)}
+    assert found["volume-permissions"]["command"] == [f"chown -R 10001:10001 {' '.join(sorted(owned.values()))}"]
+    for name in (*collectors(found), "jaeger"):
         assert found[name]["depends_on"]["volume-permissions"]["condition"] == "service_completed_successfully"
 
 
@@ -163,3 +171,27 @@ def test_alerts_are_a_profile(tmp_path: Path) -> None:
     """Who has no webhook starts no Alertmanager."""
     assert compose([BASE], tmp_path, "config", "--services").stdout.split().count("alertmanager") == 0
     assert services([BASE], tmp_path)["alertmanager"]["profiles"] == ["alerts"]
+
+
+def test_the_scale_overlay_runs_other_configurations_in_the_same_place(tmp_path: Path) -> None:
+    """Jaeger only shows, and Prometheus looks at every collector; nothing else of the two services changes."""
+    found = services([BASE, ROOT / "docker-compose.scale.yml"], tmp_path)
+    mounted = {
+        (name, mount["target"]): Path(mount["source"]).relative_to(ROOT).as_posix()
+        for name in ("jaeger", "prometheus")
+        for mount in found[name]["volumes"]
+        if mount["type"] == "bind"
+    }
+    assert mounted == {
+        ("jaeger", "/etc/jaeger/config.yaml"): "jaeger/query.yaml",
+        ("jaeger", "/etc/jaeger/ui.json"): "jaeger/ui.json",
+        ("prometheus", "/etc/prometheus/prometheus.yml"): "prometheus/prometheus.yml",
+        ("prometheus", "/etc/prometheus/rules"): "prometheus/rules",
+        ("prometheus", "/etc/prometheus/targets"): "prometheus/targets-scale",
+    }
+    targets = json.loads((ROOT / "prometheus" / "targets-scale" / "collector.json").read_text("utf-8"))
+    assert targets == [{"targets": [f"{name}:8888" for name in sorted(collectors(found))]}]
+    here, single = (
+        {path.name for path in (ROOT / "prometheus" / name).iterdir()} for name in ("targets", "targets-scale")
+    )
+    assert here == single

@@ -259,14 +259,15 @@ def test_content_of_a_response(rigs: Callable[..., Rig]) -> None:
 
 
 def test_content_of_what_is_no_inference(rigs: Callable[..., Rig]) -> None:
-    """Embeddings have none; a stored response has what was said, but no event: that one is for inference."""
+    """Embeddings have none; a stored response has what was said, and an event of ours: theirs is for inference."""
     rig = rigs(content="both")
     span_of(rig, Answer(), "embeddings.create", model="e", input="тайна")
     span_of(rig, Answer("Да"), "responses.retrieve", response_id="r")
     embedded, fetched = rig.spans
     assert "тайна" not in str(embedded.attributes)
     assert json.loads(str(fetched.attributes["gen_ai.output.messages"]))[0]["parts"][0]["content"] == "Да"
-    assert rig.logs == []
+    assert [(log.name, log.span_id) for log in rig.logs] == [("rlm.operation.details", fetched.span_id)]
+    assert rig.logs[0].attributes["gen_ai.output.messages"][0]["parts"][0]["content"] == "Да"
 
 
 def test_without_content_nothing_of_a_response_leaves(rig: Rig) -> None:

@@ -96,7 +96,8 @@ def test_a_capture_has_spans_metrics_and_logs() -> None:
         capture.span("invoke_agent root").span_id,
     )
     assert call.attributes["gen_ai.usage.input_tokens"] == 3
-    (log,) = capture.logs
+    log, of_the_run = capture.logs
+    assert (of_the_run.name, of_the_run.span_id) == ("rlm.operation.details", call.parent_id)
     assert (log.name, log.span_id) == ("gen_ai.client.inference.operation.details", call.span_id)
     assert "Да 🙂" in str(log.attributes["gen_ai.output.messages"])
     assert capture.open_spans == []

@@ -30,10 +30,10 @@ class Watch:
         patch.setattr(recorder, "meter_of", self._meter_of)
         patch.setattr(recorder, "logger_of", self._logger_of)
 
-    def violations(self) -> list[str]:
-        """What was broken; then it looks no more."""
+    def violations(self, *, legacy: bool) -> list[str]:
+        """What was broken; then it looks no more. `legacy` admits the older metric names."""
         metrics = [data for reader in self._readers.values() for data in reader.everything()]
-        found = violations(self._spans.get_finished_spans(), metrics, self._logs.get_finished_logs())
+        found = violations(self._spans.get_finished_spans(), metrics, self._logs.get_finished_logs(), legacy=legacy)
         for provider, reader in self._readers.items():
             provider.remove_metric_reader(reader)
         self._spans.shutdown()

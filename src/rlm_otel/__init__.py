@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Final
 from rlm_otel.lazy import exports
 
 if TYPE_CHECKING:
+    from rlm_otel.adapters.openai import instrument_openai
     from rlm_otel.ambient import annotate, attributes, conversation, current_trace_id, prompt, suppress
     from rlm_otel.callbacks.base import BaseCallback
     from rlm_otel.carrier import extract, inject
@@ -50,6 +51,7 @@ __all__ = [
     "configure",
     "conversation",
     "current_trace_id",
+    "instrument_openai",
     "extract",
     "feedback",
     "inject",
@@ -87,6 +89,7 @@ _HOMES: Final = {
     "configure": "telemetry",
     "conversation": "ambient",
     "current_trace_id": "ambient",
+    "instrument_openai": "adapters.openai",
     "extract": "carrier",
     "feedback": "scoring",
     "inject": "carrier",

@@ -1,5 +1,6 @@
 """A `with` of the application as one operation: begun and current inside it, ended on every way out, sync and async."""
 
+import asyncio
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import partial
@@ -119,12 +120,17 @@ class Block:
 
     async def _abegin(self) -> Bracket:
         emitter = emitter_for(self._callbacks)
-        if emitter.has_hooks and emitter.async_hooks is None:
+        if emitter.has_hooks and emitter.async_hooks is None and running_loop() is not None:
             self._hooks = AsyncHooks()
             emitter = emitter.with_async_hooks(self._hooks)
         bracket = self._begin(emitter)
         if self._hooks is not None:
-            await self._hooks.begin()
+            try:
+                await self._hooks.begin()
+                bracket.emitter.check_stop()
+            except BaseException as error:  # no `__aexit__` comes after this
+                await self.aend(error)
+                raise
         return bracket
 
     def _enter(self, bracket: Bracket) -> None:
@@ -150,6 +156,14 @@ class Block:
 
     def _before_end(self) -> None:
         """Where a kind of block completes what it knows."""
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """The event loop of this thread; None in sync code, and in async code of another library."""
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 def _announce(bracket: Bracket, finished: Finished) -> None:

@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from rlm_otel import sums, tallies
+from rlm_otel import sums
 from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed, labels_inside, remote_parent
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
@@ -13,9 +13,11 @@ from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, StopRun, weakly
 from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started
 from rlm_otel.fence import fence
+from rlm_otel.live import table
 from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
-from rlm_otel.records import Ended, Record, record
+from rlm_otel.records import Ended, Record, ended
+from rlm_otel.tallies import kept
 
 
 class Bracket:
@@ -34,6 +36,10 @@ class Bracket:
     reported_cost: float | None = None
     so_far: Callable[[], tuple[Reply, Usage | None]] | None = None
     """Of a stream that is being read: its reply until now."""
+    progress: Callable[[], int] | None = None
+    """Of a stream that is being read: how many pieces came until now."""
+    waits: table.Waits | None = None
+    """Set by the latest attempt that failed and is repeated."""
     attempts: int = 0
     first_chunk_s: float | None = None
     first_token_s: float | None = None
@@ -47,7 +53,8 @@ class Bracket:
     _failure: Failure | None = None
     _begun: bool = False
     _wall_ns: int = 0
-    _start_ns: int = 0
+    start_ns: int = 0
+    """When it began, by the monotonic clock."""
 
     def __init__(
         self, emitter: Emitter, operation: Operation, *, parent: "Bracket | None" = None, agent: str | None = None
@@ -77,7 +84,8 @@ class Bracket:
         self.chunk_gaps_s: list[float] = []
         self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
         """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
-        self._children: list[Record] = []
+        self.children: list[Record] = []
+        """Of a run: what has ended below it."""
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
 
     @property
@@ -91,15 +99,16 @@ class Bracket:
         if not self._is_run:
             self.emitter.check_stop()
         refused = self._call_start_hooks()
-        self._wall_ns, self._start_ns = self.emitter.clock.wall_ns(), self.emitter.clock.monotonic_ns()
+        self._wall_ns, self.start_ns = self.emitter.clock.wall_ns(), self.emitter.clock.monotonic_ns()
         if refused is not None and not self._is_run:
-            self._call_end_hooks(self._finished(refused, self._start_ns))  # hooks alone: it never began
+            self._call_end_hooks(self._finished(refused, self.start_ns))  # hooks alone: it never began
             raise refused
         tracing = self.emitter.tracing
         if tracing is not None:
             with fence(type(tracing).__name__, "begin"):  # the SDK lets exceptions of span processors through
                 self.link = tracing.begin(self._started())
         self._open.append(None)
+        table.put(self)
         self._begun = True
         try:
             if self.emitter.start_listeners:
@@ -138,7 +147,7 @@ class Bracket:
 
     def elapsed_s(self, now_ns: int) -> float:
         """Seconds from the start to a reading of the monotonic clock."""
-        return (now_ns - self._start_ns) / 1e9
+        return (now_ns - self.start_ns) / 1e9
 
     # What happens between ------------------------------------------------------------
 
@@ -148,7 +157,7 @@ class Bracket:
         self.emitter.token(
             Chunk(
                 origin=self.origin,
-                time_ns=self._wall_ns + now - self._start_ns,
+                time_ns=self._wall_ns + now - self.start_ns,
                 monotonic_ns=now,
                 operation=self.operation,
                 link=self.link,
@@ -160,15 +169,17 @@ class Bracket:
     def retrying(self, attempt: int, max_attempts: int, error: BaseException, delay_s: float) -> Retrying:
         """The event of a failed attempt; its time is now, before anyone is told."""
         now = self.emitter.clock.monotonic_ns()
+        failure = read_failure(error)
+        self.waits = table.Waits(attempt, now + round(delay_s * 1e9), failure.status)
         return Retrying(
             origin=self.origin,
-            time_ns=self._wall_ns + now - self._start_ns,
+            time_ns=self._wall_ns + now - self.start_ns,
             monotonic_ns=now,
             operation=self.operation,
             link=self.link,
             attempt=attempt,
             max_attempts=max_attempts,
-            failure=read_failure(error),
+            failure=failure,
             delay_s=delay_s,
         )
 
@@ -183,12 +194,12 @@ class Bracket:
             self._open.pop()
         except IndexError:
             return None
+        table.take(self)
         finished = self._finished(error, self.emitter.clock.monotonic_ns())
         above = self.parent.run if self.parent is not None else None
-        kept = record(finished) if above is not None or self._is_run else None
-        if above is not None and kept is not None:
-            above._children.append(kept)
-        self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s, kept)
+        self.ended = ended(finished)
+        if above is not None:
+            above.children.append(self.ended.record)
         self._failure = None
         return finished
 
@@ -205,7 +216,7 @@ class Bracket:
         return Started(
             origin=self.origin,
             time_ns=self._wall_ns,
-            monotonic_ns=self._start_ns,
+            monotonic_ns=self.start_ns,
             operation=self.operation,
             link=self.link,
             parent=self.parent.link if self.parent else self._remote,
@@ -219,19 +230,19 @@ class Bracket:
         cost: Cost | Unpriced | None = None
         if self._is_run:
             said = result if isinstance(result, Reply | RunResult) else RunResult()
-            below = tallies.kept(self._children, self.origin, self._start_ns, now)
-            usage, cost, result = sums.total(self._children, said, below)
+            usage, cost, result = sums.total(self.children, said, kept(self.children, self.origin, self.start_ns, now))
         elif isinstance(self.operation, ModelCall) and (usage or outcome != "failed" or self.first_chunk_s is not None):
             # What was refused before anything was generated costs nothing, and is not counted as unpriced.
             reply = result if isinstance(result, Reply) else Reply()
-            cost = sums.price(self.emitter.prices, self.operation, reply, usage, self.reported_cost)
+            with fence("rlm_otel", "price"):
+                cost = sums.price(self.emitter.prices, self.operation, reply, usage, self.reported_cost)
         return Finished(
             origin=self.origin,
-            time_ns=self._wall_ns + now - self._start_ns,
+            time_ns=self._wall_ns + now - self.start_ns,
             monotonic_ns=now,
             operation=self.operation,
             link=self.link,
-            elapsed_s=(now - self._start_ns) / 1e9,
+            elapsed_s=(now - self.start_ns) / 1e9,
             outcome=outcome,
             failure=failure,
             passage=self._passage(failure, error),

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import click
 
 from rlm_otel.stack.cli import down, reset, status, up
-from rlm_otel.views.cli import cost, traces
+from rlm_otel.views.cli import cost, ps, traces
 
 Wire = Literal["http/protobuf", "grpc"]
 
@@ -27,7 +27,7 @@ def main() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-for command in (up, down, status, reset, traces, cost):
+for command in (up, down, status, reset, traces, cost, ps):
     main.add_command(command)
 
 
@@ -70,6 +70,31 @@ def demo(
         protocol=protocol,
     )
     sys.exit(show(choice, out=sys.stdout, err=sys.stderr, environ=os.environ))
+
+
+@main.command()
+@click.option(
+    "--llm",
+    type=click.Choice(["scripted", "local"]),
+    default="scripted",
+    help="Who answers: nobody, answers are made up (default), or a small real model on this CPU.",
+)
+@click.option("--fail", metavar="LIST", help="What becomes of the first requests: HTTP errors or hang, e.g. 429,429.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8017, show_default=True, help="0 = any free one.")
+def serve(llm: Literal["scripted", "local"], fail: str | None, port: int) -> None:
+    """Serve a model on this machine, so that snippets run without a key, until Ctrl-C.
+
+    Prints two lines to type in another terminal: OPENAI_BASE_URL and OPENAI_API_KEY. Speaks chat completions and,
+    without a model, responses, text completions and embeddings too.
+    """
+    from rlm_otel.serve import serve as serve_until_told
+    from rlm_otel.serve.front import read_faults
+
+    try:
+        faults = read_faults(fail) if fail else []
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--fail") from None
+    sys.exit(serve_until_told(llm, faults, port, out=sys.stdout, err=sys.stderr))
 
 
 @main.command()

@@ -31,6 +31,12 @@ class Server(NamedTuple):
     """The vendor's name in the conventions."""
 
 
+def server_at(url: Any) -> Server:
+    """The server at a client's `base_url` (a URL of httpx or httpx2)."""
+    port = url.port or (80 if url.scheme == "http" else 443)
+    return Server(url.host or None, port, provider_of(url.host) or "openai")
+
+
 class Clients:
     """Finds or builds the client to call with; the SDK's own retries are off, since the runner makes and shows them.
 
@@ -95,8 +101,7 @@ class Clients:
         """Where the client's calls go; the URL is taken apart once, as long as the client has the very same one."""
         url, known = client.base_url, self._server
         if known is None or known[0] is not url:
-            port = url.port or (80 if url.scheme == "http" else 443)
-            known = self._server = (url, Server(url.host or None, port, provider_of(url.host) or "openai"))
+            known = self._server = (url, server_at(url))
         return known[1]
 
     def close(self) -> None:
@@ -129,7 +134,8 @@ class Clients:
             except OpenAIError:
                 msg = (
                     "no API key: set OPENAI_API_KEY or pass api_key=...; for a server of your own, which needs none, "
-                    "pass base_url='http://127.0.0.1:8000/v1' and any text as api_key"
+                    "pass base_url='http://127.0.0.1:8000/v1' and any text as api_key; to try things out without "
+                    "either, run `rlm-otel serve` and type the two lines that it prints"
                 )
                 raise OpenAIError(msg) from None
         return self._api_key

@@ -10,8 +10,12 @@ from rlm_otel.fence import fence
 
 Mode = Literal["none", "span", "event", "both"]
 MODE_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+EVENT_VARIABLE: Final = "OTEL_INSTRUMENTATION_GENAI_EMIT_EVENT"
 LIMIT_CHARS: Final = 32_768
 """How long one content attribute may get, in characters: larger ones strain collectors and viewers."""
+
+LIMIT_BYTES: Final = 60_000
+"""And in bytes of UTF-8: Jaeger's storage refuses a value of more than 65 000, and with it the whole batch."""
 
 REDACTED: Final = "[redacted]"
 MARK: Final = "…"
@@ -38,6 +42,19 @@ def mode_from(argument: str | None, environ: Mapping[str, str]) -> Mode:
         known = ", ".join(name.upper() for name in _MODES)
         _log.warning("%s=%r is not known, so no content is captured; use one of: %s.", MODE_VARIABLE, value, known)
     return _MODES.get(value, "none")
+
+
+def wants_events(argument: str | None, content_on_events: bool, environ: Mapping[str, str]) -> bool:
+    """Whether operations are told as log events: where content goes there, or as the standard variable says.
+
+    `argument` is the capture mode that was given in code: the variable cannot take away what that asks for.
+    """
+    value = environ.get(EVENT_VARIABLE, "").strip().lower()
+    if value not in ("", "true", "false"):
+        _log.warning("%s=%r is not known, so it is ignored; use one of: true, false.", EVENT_VARIABLE, value)
+    if value == "false" and argument is None:
+        return False
+    return content_on_events or value == "true"
 
 
 # Redaction ---------------------------------------------------------------------------------------------------------
@@ -99,7 +116,8 @@ _SECRET_WORDS: Final = ("key", "token", "secret", "passw", "пароль", "auth
 
 def without_secrets(text: str) -> str:
     """The text with what looks like an API key, token, password or private key replaced by `[redacted]`."""
-    text = _KEY_BLOCK.sub(REDACTED, text)
+    if "-" in text:
+        text = _KEY_BLOCK.sub(REDACTED, text)
     if any(sign in text for character, signs in _TOKENS_BEGIN if character in text for sign in signs):
         text = _sub(_TOKENS, REDACTED, text, _found(_TOKENS_BEGIN, text))
     folded = text.casefold()
@@ -107,7 +125,7 @@ def without_secrets(text: str) -> str:
         text = _sub(_BEARER, rf"\1{REDACTED}", text, _found(_BEARER_BEGINS, _folded(text)))
     if (":" in text or "=" in text) and any(word in folded for word in _SECRET_WORDS):
         text = _sub(_NAMED, rf"\1{REDACTED}", text, _found(_NAMED_BEGINS, _folded(text)))
-    return _URL_LOGIN.sub(rf"\1{REDACTED}", text)
+    return _URL_LOGIN.sub(rf"\1{REDACTED}", text) if ":" in text else text
 
 
 def _folded(text: str) -> str:
@@ -210,6 +228,16 @@ def cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: max(limit - len(MARK), 0)] + MARK
 
 
+def cut_bytes(text: str, limit: int) -> str:
+    """The same in at most `limit` bytes of UTF-8."""
+    if len(text) * 4 <= limit or text.isascii():
+        return cut(text, limit)
+    encoded = text.encode()
+    if len(encoded) <= limit:
+        return text
+    return encoded[: limit - len(MARK.encode())].decode("utf-8", "ignore") + MARK
+
+
 def encodable(text: str) -> str:
     """The text without lone surrogates: one of them in one attribute makes the exporter lose a whole batch."""
     if text.isascii():
@@ -251,4 +279,6 @@ class Policy:
     def text(self, text: str) -> str | None:
         """A text as it may leave: redacted, then cut; None if it must not. It does not look at the mode."""
         redacted = self.redacted(text)
-        return None if redacted is None else encodable(cut(redacted, self.limit_chars))
+        if redacted is None:
+            return None
+        return cut_bytes(encodable(cut(redacted, self.limit_chars)), LIMIT_BYTES)

@@ -12,6 +12,7 @@ from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.clients import Clients
 from rlm_otel.events import Retrying
 from rlm_otel.reader import ChunkReader
+from rlm_otel.timing import StreamTimes
 
 if TYPE_CHECKING:
     from rlm_otel.execution import Execution
@@ -88,9 +89,7 @@ class Reading:
         self._call = call
         self._stream = stream
         self._tell = call.token if shown and call.emitter.wants_tokens else None
-        self._gaps = call.emitter.chunk_times
-        self._last_ns = 0
-        self._timing = True
+        self._times = StreamTimes(call)
         # The model call is current inside this context alone, which costs a tenth of setting it for each chunk.
         with call.current():
             self._context = contextvars.copy_context()
@@ -105,8 +104,8 @@ class Reading:
             if chunk is _END:
                 return None
             text = self.reader.feed(chunk)
-            if self._timing:
-                self._time()
+            if self._times.wanted:
+                self._times.note(self.reader)
             if text:
                 if self._tell is not None:
                     self._tell(text)
@@ -120,8 +119,8 @@ class Reading:
             if chunk is _END:
                 return None
             text = self.reader.feed(chunk)
-            if self._timing:
-                self._time()
+            if self._times.wanted:
+                self._times.note(self.reader)
             if text:
                 if self._tell is not None:
                     self._tell(text)
@@ -134,21 +133,6 @@ class Reading:
     async def aperform(self) -> None:
         while await self.apull() is not None:
             pass
-
-    def _time(self) -> None:
-        """Notes when the first chunk, the first generated piece and the first text came, and, if asked, each gap."""
-        call, now_ns = self._call, self._call.emitter.clock.monotonic_ns()
-        elapsed_s = call.elapsed_s(now_ns)
-        if call.first_chunk_s is None:
-            call.first_chunk_s = elapsed_s
-        elif self._gaps:
-            call.chunk_gaps_s.append((now_ns - self._last_ns) / 1e9)
-        self._last_ns = now_ns
-        if call.first_token_s is None and self.reader.generated:
-            call.first_token_s = elapsed_s
-        if self.reader.visible and call.first_visible_s is None:
-            call.first_visible_s = elapsed_s
-            self._timing = self._gaps
 
 
 class Close:

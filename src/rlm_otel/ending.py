@@ -28,7 +28,7 @@ def _end(finished: Finished) -> Known:
         known[sc.ERROR_TYPE] = failure.type
     match operation:
         case Run():
-            known.update(_run_end(finished))
+            known.update(_run_end(operation, finished))
         case ModelCall():
             if failure is not None:
                 known.update(_failure(failure))
@@ -41,14 +41,16 @@ def _end(finished: Finished) -> Known:
     return known
 
 
-def _run_end(finished: Finished) -> Known:
+def _run_end(run: Run, finished: Finished) -> Known:
     known: Known = {}
-    # The conventions allow no breakdown of the tokens here.
-    if finished.usage is not None:
+    # The conventions allow no breakdown of the tokens here, and nothing of the kind on a workflow.
+    is_agent = run.workflow is None
+    if finished.usage is not None and is_agent:
         known[sc.USAGE_INPUT] = finished.usage.input_tokens
         known[sc.USAGE_OUTPUT] = finished.usage.output_tokens
     if isinstance(finished.result, RunResult):
-        known[sc.RESPONSE_FINISH_REASONS] = _finish_reasons(finished.result.finish_reasons, finished.failure)
+        if is_agent:
+            known[sc.RESPONSE_FINISH_REASONS] = _finish_reasons(finished.result.finish_reasons, finished.failure)
         known[sc.RLM_RUN_INFERENCE_CALLS] = finished.result.inference_calls
         known[sc.RLM_RUN_TOOL_CALLS] = finished.result.tool_calls
         known[sc.RLM_RUN_UNPRICED_CALLS] = finished.result.unpriced_calls or None

@@ -45,13 +45,15 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A whole (recursive) agent run; its name is the `agent` of its origin."""
+    """A whole (recursive) agent run, whose name is the `agent` of its origin; or a workflow of several."""
 
     messages: tuple[Message, ...] = ()
     model: str | None = None
     provider: str | None = None
     stream: bool = False
     request: Request = field(default_factory=Request)
+    workflow: str | None = None
+    """Of a workflow its name, empty where it has none; None of an agent's run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

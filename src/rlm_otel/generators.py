@@ -12,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
-from rlm_otel.block import Block
+from rlm_otel.block import Block, running_loop
 from rlm_otel.content import LIMIT_CHARS
 from rlm_otel.errors import Leave
 
@@ -50,8 +50,9 @@ class ObservedGenerator(Generator[Any, Any, Any]):
     def send(self, value: Any) -> Any:
         """Goes on to the next item."""
         if not self._is_open and not self._ended:
+            self._ended = True  # unless it begins: what a hook stopped is over, as any generator that raised
             self._context.run(self._block.__enter__)
-            self._is_open = True
+            self._is_open, self._ended = True, False
         return self._step(partial(self._inner.send, value))
 
     def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
@@ -74,6 +75,8 @@ class ObservedGenerator(Generator[Any, Any, Any]):
 
     def _step(self, step: Callable[[], Any]) -> Any:
         if not self._is_open:
+            if self._ended:
+                self._inner.close()  # it may never have begun
             return step()
         try:
             item = self._context.run(step)
@@ -119,9 +122,10 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
     async def asend(self, value: Any) -> Any:
         """Goes on to the next item."""
         if not self._is_open and not self._ended:
+            self._ended = True
             await _Within(self._context, self._block.__aenter__)
-            self._is_open = True
-            self._loop = asyncio.get_running_loop()
+            self._is_open, self._ended = True, False
+            self._loop = running_loop()
         return await self._step(partial(self._inner.asend, value))
 
     async def athrow(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
@@ -144,6 +148,8 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
 
     async def _step(self, step: Callable[[], Awaitable[Any]]) -> Any:
         if not self._is_open:
+            if self._ended:
+                await self._inner.aclose()
             return await step()
         try:
             item = await _Within(self._context, step)

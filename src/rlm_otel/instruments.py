@@ -22,6 +22,7 @@ class Instrument:
 SECONDS: Final = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
 # The conventions stop at 409.6 s; a recursive run may work for two hours, and all such would land in +Inf.
 RUN_SECONDS: Final = (*(0.1 * 2**power for power in range(16)), 7200.0)
+WORKFLOW_SECONDS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0)
 TOKENS: Final = tuple(float(4**power) for power in range(14))
 CALLS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 # Scores are yes or no, from -1 to 1, shares, stars, marks up to ten, or percents.
@@ -68,6 +69,7 @@ INSTRUMENTS: Final = (
         sc.AGENT_INFERENCE_CALLS, "{inference_call}", (sc.AGENT_NAME,), "Model calls that a run itself made.", CALLS
     ),
     _sizes(sc.AGENT_TOOL_CALLS, "{tool_call}", (sc.AGENT_NAME,), "Tool calls that a run itself made.", CALLS),
+    _seconds(sc.WORKFLOW_DURATION, (sc.WORKFLOW_NAME, sc.ERROR_TYPE), "A workflow.", WORKFLOW_SECONDS),
     _seconds(sc.TOOL_DURATION, (sc.TOOL_NAME, sc.TOOL_TYPE, sc.AGENT_NAME, sc.ERROR_TYPE), "A tool's execution."),
     _counter(sc.OPERATIONS, "{call}", (*_MODEL, sc.RLM_OUTCOME), "Model calls, by how they ended."),
     _counter(sc.ATTEMPTS, "{attempt}", (*_MODEL, sc.ERROR_TYPE), "Requests sent, failed ones with their error."),
@@ -105,3 +107,10 @@ INSTRUMENTS: Final = (
     _counter(sc.CALLBACK_FAILURES, "{failure}", (sc.RLM_CALLBACK, sc.RLM_HOOK), "Exceptions raised by callbacks."),
     _counter(sc.DROPPED, "{item}", (sc.RLM_REASON,), "Telemetry that was dropped, and why."),
 )
+
+OLDER_INSTRUMENTS: Final = (
+    _sizes(sc.OLDER_TOKEN_USAGE, "{token}", (*_CALL, sc.TOKEN_TYPE), "Tokens of one call, in and out apart.", TOKENS),
+    _seconds(sc.OLDER_FIRST_CHUNK, _CALL, "To the first chunk of a stream."),
+    _seconds(sc.OLDER_CHUNK, _CALL, "From chunk to chunk of a stream; only with `chunk_times=True`."),
+)
+"""Names that the conventions have given up: made only under `semconv="legacy"` or `"both"`."""

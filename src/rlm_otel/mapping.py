@@ -49,8 +49,10 @@ __all__ = [
 def span_name(operation: Operation, origin: Origin) -> str:
     """What the conventions call the span: the operation, and the model, agent or tool where it is known."""
     match operation:
-        case Run():
+        case Run(workflow=None):
             return _named(sc.INVOKE_AGENT, origin.agent)
+        case Run(workflow=name):
+            return _named(sc.INVOKE_WORKFLOW, name)
         case ModelCall():
             return _named(operation.name, operation.model)
         case ToolCall():
@@ -91,6 +93,12 @@ def start_attributes(started: Started) -> Attributes:
 
 
 def _run(run: Run, origin: Origin) -> Known:
+    if run.workflow is not None:
+        return {
+            sc.OPERATION_NAME: sc.INVOKE_WORKFLOW,
+            sc.WORKFLOW_NAME: run.workflow or None,
+            sc.CONVERSATION_ID: origin.conversation,
+        }
     return {
         sc.OPERATION_NAME: sc.INVOKE_AGENT,
         sc.AGENT_NAME: origin.agent,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple, assert_never
+from typing import Final, NamedTuple, assert_never
 
 from rlm_otel import semconv as sc
 from rlm_otel.events import Finished, ModelCall, Operation, Origin, Retrying, Run, Started, ToolCall
@@ -21,7 +21,7 @@ class Measurement(NamedTuple):
     attributes: Attributes
 
 
-class _Shared(Attributes):
+class Shared(Attributes):
     """Attributes that many measurements carry, and the same with some more: each is made once, and then the same object
     each time, by which its series is found.
     """
@@ -30,20 +30,23 @@ class _Shared(Attributes):
 
     def __init__(self, attributes: Attributes) -> None:
         super().__init__(attributes)
-        self._more: dict[tuple[tuple[str, str], ...], _Shared] = {}
+        self._more: dict[tuple[tuple[str, str], ...], Shared] = {}
 
-    def plus(self, *pairs: tuple[str, str]) -> "_Shared":
+    def plus(self, *pairs: tuple[str, str]) -> "Shared":
         """With one of few values, such as an outcome, which do not come from a server."""
         if not pairs:
             return self
         more = self._more.get(pairs)
         if more is None:
-            more = self._more[pairs] = _Shared({**self, **dict(pairs)})
+            more = self._more[pairs] = Shared({**self, **dict(pairs)})
         return more
 
-    def with_error(self, finished: Finished) -> "_Shared":
+    def with_error(self, finished: Finished) -> "Shared":
         """With the class of the failure, where there is one."""
         return self if finished.failure is None else self.plus((sc.ERROR_TYPE, finished.failure.type))
+
+
+_NO_IDENTITY: Final = Shared({})
 
 
 # Who is measured ---------------------------------------------------------------------------------------------------
@@ -53,9 +56,9 @@ def identity(operation: Operation, origin: Origin, reply: Reply | None = None) -
     """The low-cardinality attributes that the `gen_ai.*` metrics of an operation share: never ids, never text."""
     match operation:
         case Run():
-            return dict(_run_identity(origin.agent, operation.model))
+            return dict(_workflow_identity(operation.workflow) or _run_identity(origin.agent, operation.model))
         case ModelCall():
-            return dict(_served(operation, reply))
+            return dict(served(operation, reply))
         case ToolCall():
             return dict(_tool_identity(operation.name, operation.type, origin.agent))
         case _:
@@ -71,14 +74,14 @@ def start_identity(started: Started, declared: DeclaredLabels) -> Attributes:
 
 # A service has a handful of models, tools and agents: the dictionaries are made once.
 @lru_cache(maxsize=1024)
-def _call_identity(name: str, provider: str, model: str, answered: str | None) -> _Shared:
+def _call_identity(name: str, provider: str, model: str, answered: str | None) -> Shared:
     pairs = (
         (sc.OPERATION_NAME, name),
         (sc.PROVIDER_NAME, provider),
         (sc.REQUEST_MODEL, model or None),
         (sc.RESPONSE_MODEL, answered),
     )
-    return _Shared(present(pairs))
+    return Shared(present(pairs))
 
 
 @lru_cache(maxsize=1024)
@@ -90,30 +93,41 @@ def _served_identity(
     address: str | None,
     port: int | None,
     tier: str | None,
-) -> _Shared:
+) -> Shared:
     more = (
         (sc.SERVER_ADDRESS, address),
         (sc.SERVER_PORT, port if address is not None else None),
         (sc.OPENAI_RESPONSE_SERVICE_TIER, tier),
     )
-    return _Shared({**_call_identity(name, provider, model, answered), **present(more)})
+    return Shared({**_call_identity(name, provider, model, answered), **present(more)})
 
 
 @lru_cache(maxsize=1024)
-def _run_identity(agent: str | None, model: str | None) -> _Shared:
-    return _Shared(present(((sc.AGENT_NAME, agent), (sc.REQUEST_MODEL, model))))
+def _run_identity(agent: str | None, model: str | None) -> Shared:
+    return Shared(present(((sc.AGENT_NAME, agent), (sc.REQUEST_MODEL, model))))
 
 
 @lru_cache(maxsize=1024)
-def _tool_identity(name: str, kind: str, agent: str | None) -> _Shared:
-    return _Shared(present(((sc.TOOL_NAME, name), (sc.TOOL_TYPE, kind), (sc.AGENT_NAME, agent))))
+def _workflow_identity(workflow: str | None) -> Shared:
+    return Shared({sc.WORKFLOW_NAME: workflow} if workflow else {})
 
 
-def _own(call: ModelCall, reply: Reply | None) -> _Shared:
+@lru_cache(maxsize=1024)
+def _score_identity(name: str, label: str | None) -> Attributes:
+    return present(((sc.EVALUATION_NAME, name), (sc.EVALUATION_LABEL, label)))
+
+
+@lru_cache(maxsize=1024)
+def _tool_identity(name: str, kind: str, agent: str | None) -> Shared:
+    return Shared(present(((sc.TOOL_NAME, name), (sc.TOOL_TYPE, kind), (sc.AGENT_NAME, agent))))
+
+
+def _own(call: ModelCall, reply: Reply | None) -> Shared:
     return _call_identity(call.name, call.provider, call.model, reply.model if reply is not None else None)
 
 
-def _served(call: ModelCall, reply: Reply | None, tier: str | None = None) -> _Shared:
+def served(call: ModelCall, reply: Reply | None, tier: str | None = None) -> Shared:
+    """Who is measured by the `gen_ai.*` metrics of a model call, its server too: the same object each time."""
     answered = reply.model if reply is not None else None
     return _served_identity(call.name, call.provider, call.model, answered, call.server_address, call.server_port, tier)
 
@@ -165,14 +179,16 @@ def score_measurements(score: Score) -> list[Measurement]:
     """A score; one without a number measures nothing."""
     if score.value is None:
         return []
-    return [
-        Measurement(
-            sc.FEEDBACK, score.value, present(((sc.EVALUATION_NAME, score.name), (sc.EVALUATION_LABEL, score.label)))
-        )
-    ]
+    return [Measurement(sc.FEEDBACK, score.value, _score_identity(score.name, score.label))]
 
 
 def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Measurement]:
+    if run.workflow is not None:
+        workflow = _workflow_identity(run.workflow)
+        yield Measurement(sc.WORKFLOW_DURATION, finished.elapsed_s, workflow.with_error(finished))
+        labels = _NO_IDENTITY.plus(*_labels(finished.origin, declared))
+        yield Measurement(sc.RUN_DEPTH, finished.origin.depth, labels)
+        return
     who, agent = _run_identity(finished.origin.agent, run.model), _run_identity(finished.origin.agent, None)
     yield Measurement(sc.AGENT_DURATION, finished.elapsed_s, who.with_error(finished))
     if isinstance(finished.result, RunResult):
@@ -183,11 +199,11 @@ def _run(run: Run, finished: Finished, declared: DeclaredLabels) -> Iterator[Mea
 
 def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
     reply = finished.result if isinstance(finished.result, Reply) else None
-    who = _served(call, reply)
+    who = served(call, reply)
     # `openai.response.system_fingerprint` stays away: it changes with each deployment of the vendor.
     counted = who
     if call.provider == sc.PROVIDER_OPENAI and reply is not None and reply.service_tier is not None:
-        counted = _served(call, reply, reply.service_tier)
+        counted = served(call, reply, reply.service_tier)
     if call.name not in sc.INFERENCE:
         yield Measurement(sc.OPERATION_DURATION, finished.elapsed_s, counted.with_error(finished))
         return
@@ -201,7 +217,7 @@ def _model_call(call: ModelCall, finished: Finished) -> Iterator[Measurement]:
         yield from _tokens(finished.usage, counted)
 
 
-def _tokens(usage: Usage, who: _Shared) -> Iterator[Measurement]:
+def _tokens(usage: Usage, who: Shared) -> Iterator[Measurement]:
     unsplit = who.plus((sc.TOKEN_MODALITY, sc.UNKNOWN_MODALITY))
     for instrument, total, split in (
         (sc.INPUT_TOKENS, usage.input_tokens, usage.input_by),
@@ -221,9 +237,7 @@ def _tokens(usage: Usage, who: _Shared) -> Iterator[Measurement]:
             yield Measurement(instrument, total, who)
 
 
-def _by_modality(
-    instrument: str, total: int, split: tuple[tuple[str, int], ...], who: _Shared
-) -> Iterator[Measurement]:
+def _by_modality(instrument: str, total: int, split: tuple[tuple[str, int], ...], who: Shared) -> Iterator[Measurement]:
     """One add a modality, the rest as `unknown`, so that the sum is the total."""
     known = {name: count for name, count in split if name in sc.MODALITIES and count > 0}
     if sum(known.values()) > total:  # a split that does not add up says nothing
@@ -235,7 +249,7 @@ def _by_modality(
         yield Measurement(instrument, count, who.plus((sc.TOKEN_MODALITY, modality)))
 
 
-def _own_model_call(call: ModelCall, finished: Finished, own: _Shared, retried: int) -> Iterator[Measurement]:
+def _own_model_call(call: ModelCall, finished: Finished, own: Shared, retried: int) -> Iterator[Measurement]:
     yield Measurement(sc.OPERATIONS, 1, own.plus((sc.RLM_OUTCOME, finished.outcome)))
     if finished.attempts > retried:  # else the last one is already counted as retried
         yield Measurement(sc.ATTEMPTS, 1, own.with_error(finished))
@@ -250,7 +264,7 @@ def _own_model_call(call: ModelCall, finished: Finished, own: _Shared, retried: 
         yield from _rate_limit(limit, own)
 
 
-def _rate_limit(limit: RateLimit, own: _Shared) -> Iterator[Measurement]:
+def _rate_limit(limit: RateLimit, own: Shared) -> Iterator[Measurement]:
     attributes = own.plus((sc.RLM_RATELIMIT_KIND, limit.kind))
     if limit.remaining is not None:
         yield Measurement(sc.RATELIMIT_REMAINING, limit.remaining, attributes)

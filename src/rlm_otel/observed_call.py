@@ -109,6 +109,7 @@ class LLMCall(Block):
         call = super()._begin(emitter)
         call.attempts = 1
         call.so_far = partial(_so_far, self._texts)  # not through this block: it would keep itself alive
+        call.progress = self._texts.__len__
         return call
 
     def end(self, error: BaseException | None) -> None:

@@ -12,6 +12,7 @@ SCHEMA_URL: Final = "https://opentelemetry.io/schemas/gen-ai-dev/1.42.0-dev"
 # What `gen_ai.operation.name` says for the operations that are not named by their model call.
 INVOKE_AGENT: Final = "invoke_agent"
 EXECUTE_TOOL: Final = "execute_tool"
+INVOKE_WORKFLOW: Final = "invoke_workflow"
 INFERENCE: Final = frozenset({"chat", "generate_content", "text_completion"})
 """The operations of a model call that the conventions call inference (embeddings are not)."""
 EMBEDDINGS: Final = "embeddings"
@@ -35,14 +36,16 @@ OTHER_LABEL: Final = "other"
 # record; a `metric`.
 
 OPERATION_NAME: Final = "gen_ai.operation.name"
-"""string; run model tool. `invoke_agent`, `execute_tool`, or of a model call `chat`, `text_completion`, `embeddings`,
-`fetch_response`."""
+"""string; run model tool. `invoke_agent` (`invoke_workflow`), `execute_tool`, or of a model call `chat`,
+`text_completion`, `embeddings`, `fetch_response`."""
 PROVIDER_NAME: Final = "gen_ai.provider.name"
 """string; model. Who serves the model: `openai`, `groq`, `ollama`..."""
 REQUEST_MODEL: Final = "gen_ai.request.model"
 """string; run model. The model asked for; on a run only if it is bound to one model."""
 AGENT_NAME: Final = "gen_ai.agent.name"
 """string; run tool. The name of the run; on a tool that of the run it works for."""
+WORKFLOW_NAME: Final = "gen_ai.workflow.name"
+"""string; run metric. The name of a workflow, which has no `gen_ai.agent.name` and no `gen_ai.usage.*`."""
 CONVERSATION_ID: Final = "gen_ai.conversation.id"
 """string; run model tool. The application's own session id, where it gave one, else that of the Responses API where
 the request names one; never invented."""
@@ -224,6 +227,8 @@ RLM_CONTENT_OMITTED: Final = "rlm.content.omitted"
 
 TOKEN_MODALITY: Final = "gen_ai.token.modality"
 """string; metric. `text`, `image`, `audio`, or `unknown` where the vendor gives no split."""
+TOKEN_TYPE: Final = "gen_ai.token.type"
+"""string; metric. `input` or `output`; only on the older `gen_ai.client.token.usage`."""
 RLM_REASON: Final = "rlm.reason"
 """string; metric. Why: `no_usage` or `no_price` for calls without a cost; what happened for telemetry that was
 dropped."""
@@ -247,6 +252,9 @@ RETRY_EVENT: Final = "rlm.retry"
 EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_LOG: Final = "gen_ai.client.operation.exception"
 DETAILS_LOG: Final = "gen_ai.client.inference.operation.details"
+# The conventions have these two for client operations and for inference only.
+OWN_EXCEPTION_LOG: Final = "rlm.operation.exception"
+OWN_DETAILS_LOG: Final = "rlm.operation.details"
 EVALUATION_LOG: Final = "gen_ai.evaluation.result"
 FEEDBACK_SPAN: Final = "rlm.feedback"
 
@@ -264,9 +272,13 @@ CACHE_WRITE_TOKENS: Final = "gen_ai.client.inference.usage.cache_write.input_tok
 REASONING_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
 CALL_INPUT_TOKENS: Final = "gen_ai.client.inference.operation.input_tokens"
 CALL_OUTPUT_TOKENS: Final = "gen_ai.client.inference.operation.output_tokens"
+OLDER_TOKEN_USAGE: Final = "gen_ai.client.token.usage"
+OLDER_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+OLDER_CHUNK: Final = "gen_ai.client.operation.time_per_output_chunk"
 AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
 AGENT_INFERENCE_CALLS: Final = "gen_ai.invoke_agent.inference_calls"
 AGENT_TOOL_CALLS: Final = "gen_ai.invoke_agent.tool_calls"
+WORKFLOW_DURATION: Final = "gen_ai.invoke_workflow.duration"
 TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
 OPERATIONS: Final = "rlm.client.operations"
 ATTEMPTS: Final = "rlm.client.attempts"

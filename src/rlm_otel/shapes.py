@@ -8,10 +8,12 @@ import binascii
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import wraps
+from typing import Final, TypeVar
 
-from rlm_otel.content import REDACTED, Policy, cut, encodable, names_a_secret
+from rlm_otel.content import LIMIT_BYTES, REDACTED, Policy, cut, encodable, names_a_secret
 from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_list, fitted_message, fitted_object
 from rlm_otel.messages import (
     Media,
@@ -33,9 +35,37 @@ _PART_TYPES: Final = frozenset(
 )
 
 
+A = TypeVar("A")
+T = TypeVar("T", str, str | None, tuple[str, int])
+
+
+def _within_bytes(write: Callable[[A, Policy], T]) -> Callable[[A, Policy], T]:
+    """Writes again with less room where the JSON fits in characters, but not in bytes of UTF-8."""
+
+    @wraps(write)
+    def written(value: A, policy: Policy) -> T:
+        found = write(value, policy)
+        while (fits := _fitting_chars(found)) is not None:
+            policy = replace(policy, limit_chars=min(fits, policy.limit_chars - 1))
+            found = write(value, policy)
+        return found
+
+    return written
+
+
+def _fitting_chars(found: str | tuple[str, int] | None) -> int | None:
+    """How many such characters would fit where these do not."""
+    text = found[0] if isinstance(found, tuple) else found or ""
+    if len(text) * 4 <= LIMIT_BYTES or text.isascii():
+        return None
+    size = len(text.encode())
+    return len(text) * LIMIT_BYTES // size if size > LIMIT_BYTES else None
+
+
 # What leaves -------------------------------------------------------------------------------------------------------
 
 
+@_within_bytes
 def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
     """A prompt as JSON, and how many of its messages had to be left out: the oldest, never the system prompt."""
     if not messages:
@@ -62,6 +92,7 @@ def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
     return encodable(f"[{','.join(reversed(kept))}]"), omitted
 
 
+@_within_bytes
 def instructions_json(text: str, policy: Policy) -> str | None:
     """A system prompt that is no message, as JSON: parts without a role; None if it is redacted away."""
     kept = policy.redacted(text)
@@ -70,6 +101,7 @@ def instructions_json(text: str, policy: Policy) -> str | None:
     return encodable(fitted_list([{"type": "text", "content": kept}], policy.limit_chars))
 
 
+@_within_bytes
 def reply_json(messages: Sequence[Message], policy: Policy) -> str:
     """A reply as JSON, one message a choice; each may fill its share of the limit."""
     room = (policy.limit_chars - len("[]")) // max(len(messages), 1) - len(",")
@@ -77,12 +109,14 @@ def reply_json(messages: Sequence[Message], policy: Policy) -> str:
     return encodable(f"[{','.join(texts)}]")
 
 
+@_within_bytes
 def tools_json(tools: Sequence[ToolDefinition], policy: Policy) -> str:
     """The tools offered, as JSON; where they are too many, descriptions are cut first, then the last ones go."""
     shapes: list[Json] = [shape for tool in tools if (shape := _tool(tool, policy)) is not None]
     return encodable(fitted_list(shapes, policy.limit_chars))
 
 
+@_within_bytes
 def value_json(text: str, policy: Policy) -> str | None:
     """A tool's arguments or result as a JSON object: the text's own, else `{"value": ...}`; None if redacted away."""
     for value in _value(text, policy):

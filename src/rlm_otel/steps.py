@@ -193,7 +193,7 @@ class Conversation:
     def _read(self, call: Bracket, stream: Any, headers: object) -> Generator[Effect, Any, None]:
         reading = Reading(call, stream, headers, shown=self._task.shown)
         self.open_stream = stream
-        call.so_far = reading.reader.result
+        call.so_far, call.progress = reading.reader.result, reading.reader.pieces
         try:
             yield reading
             self.open_stream = None

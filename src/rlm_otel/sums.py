@@ -42,7 +42,7 @@ def price(
 
 
 def total(
-    children: Sequence[Record], result: Reply | RunResult, below: object
+    children: Sequence[Record], result: Reply | RunResult, below: object = None
 ) -> tuple[Usage | None, Cost | None, RunResult]:
     """A run's usage and cost, those of its sub-runs included, and what it came to, with its own calls counted.
 

@@ -7,6 +7,7 @@ from rlm_otel.messages import Message, Text
 from rlm_otel.outcome import Usage
 from rlm_otel.plain_json import json_of
 from rlm_otel.reader import read_messages, read_usage
+from rlm_otel.reader.fields import count
 
 _OURS: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
 _ANTHROPIC: Final = ("cache_read_input_tokens", "cache_creation_input_tokens")
@@ -34,6 +35,8 @@ def told_usage(usage: Usage | Mapping[str, object] | None) -> Usage | None:
     if usage is None or isinstance(usage, Usage):
         return usage
     block = _mapping(usage)
+    if not block:  # a server that counts none
+        return None
     if "prompt_tokens" in block or "completion_tokens" in block:
         _check(block, ("prompt_tokens", "completion_tokens", "total_tokens"))
         return read_usage(block)
@@ -79,10 +82,11 @@ def _check(block: Mapping[str, object], names: tuple[str, ...]) -> dict[str, int
         value = block.get(name)
         if value is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        number = count(value)
+        if number is None:
             msg = f"usage: {name}={value!r} is no number of tokens; give a whole number from 0"
             raise ValueError(msg)
-        counts[name] = value
+        counts[name] = number
     return counts
 
 

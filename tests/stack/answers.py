@@ -4,7 +4,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import urlencode
 from urllib.request import urlopen
 
@@ -17,7 +17,6 @@ from rlm_otel.views.jaeger_v3 import V3Api
 from rlm_otel.views.prometheus import Prometheus, Sample
 from rlm_otel.views.traces import Api, Search
 from rlm_otel.views.tree import trees
-from tests.stack.real import RealStack
 
 T = TypeVar("T")
 _POLL_S: Final = 0.2
@@ -34,10 +33,17 @@ def eventually(ask: Callable[[], T], satisfied: Callable[[T], bool] = bool, time
     return answer
 
 
+class Shows(Protocol):
+    """A running stack that can be asked."""
+
+    jaeger_api: str
+    prometheus_api: str
+
+
 class Answers:
     """What one stack says."""
 
-    def __init__(self, stack: RealStack) -> None:
+    def __init__(self, stack: Shows) -> None:
         self.stack = stack
         self.prometheus = Prometheus(Backend("Prometheus", "--prometheus", 9090, stack.prometheus_api))
         jaeger = Backend("Jaeger", "--jaeger", 16686, stack.jaeger_api)

@@ -1,6 +1,7 @@
 """Sends traces and a counter to the collector one request at a time, and knows of each whether it was accepted."""
 
 import threading
+import time
 import urllib.request
 from types import TracebackType
 from typing import Final
@@ -13,16 +14,19 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
-_PAUSE_S: Final = 0.02
 _BETWEEN_COUNTS: Final = 10
 
 
 class Sender:
-    """In its `with`, a thread sends about 40 traces a second, of one span each, and counts them in `sent_total`."""
+    """In its `with`, a thread sends traces of one span each, so many a second, and counts them in `sent_total`."""
 
-    def __init__(self, service: str, collector: str) -> None:
+    def __init__(self, service: str, collector: str, *, per_second: float = 40, failed: bool = False) -> None:
+        """`failed` traces have errors, so that sampling keeps every one of them."""
         self._collector = collector
+        self._every_s = 1 / per_second
+        self._status = StatusCode.ERROR if failed else StatusCode.UNSET
         self._copy, self._reader = InMemorySpanExporter(), InMemoryMetricReader()
         resource = Resource.create({"service.name": service})
         spans = TracerProvider(resource=resource, shutdown_on_exit=False)
@@ -59,11 +63,12 @@ class Sender:
             assert self._post_count()
 
     def _send(self) -> None:
-        number = 0
+        number, due_s = 0, time.monotonic()
         while not self._ending.is_set():
             number += 1
             self._copy.clear()
-            with self._tracer.start_as_current_span("one"):
+            with self._tracer.start_as_current_span("one") as one:
+                one.set_status(self._status)
                 self._counter.add(1)
             (span,) = self._copy.get_finished_spans()
             taken = self._post("traces", encode_spans([span]).SerializeToString())
@@ -75,7 +80,8 @@ class Sender:
                 self._changed.notify_all()
             if number % _BETWEEN_COUNTS == 0:
                 self._post_count()
-            self._ending.wait(_PAUSE_S)
+            due_s += self._every_s
+            self._ending.wait(max(0.0, due_s - time.monotonic()))
 
     def _post_count(self) -> bool:
         data = self._reader.get_metrics_data()

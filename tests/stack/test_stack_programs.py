@@ -26,11 +26,17 @@ def test_a_killed_program_is_seen_as_ended_and_starts_again(stack: RealStack, na
 def test_the_programs_accept_the_shipped_configurations(stack: RealStack) -> None:
     """Their own checks say so, of the files as Docker gets them."""
     root = Path(__file__).parents[2]
+    collector, jaeger = (stack.found[name].path for name in ("collector", "jaeger"))
+    merged = ["config.yaml", "config.yaml front.yaml", "config.yaml kafka.yaml", "kafka.yaml gateway.yaml"]
     commands: list[list[str | Path]] = [
-        [stack.found["collector"].path, "validate", "--config", root / "collector" / "config.yaml"],
-        [stack.found["jaeger"].path, "validate", "--config", root / "jaeger" / "config.yaml"],
-        [stack.promtool, "check", "config", root / "prometheus" / "prometheus.yml"],
+        [collector, "validate", *(f"--config={root / 'collector' / name}" for name in names.split())]
+        for names in merged
     ]
+    commands += [
+        [jaeger, "validate", f"--config={root / 'jaeger' / name}"]
+        for name in ("config.yaml", "ingester.yaml", "query.yaml")
+    ]
+    commands.append([stack.promtool, "check", "config", root / "prometheus" / "prometheus.yml"])
     environ = {**os.environ, "JAEGER_UI_CONFIG": str(root / "jaeger" / "ui.json")}
     for command in commands:
         answer = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
-from typing import Final
+from typing import Final, Protocol
 
 from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 from opentelemetry.sdk.trace import TracerProvider
@@ -16,7 +16,6 @@ from rlm_otel.callbacks import MetricsCollector
 from rlm_otel.demo.calls import call_script
 from rlm_otel.received import ReceivedSpan, read_spans
 from rlm_otel.telemetry import Telemetry, configure
-from tests.stack.real import RealStack
 
 ENVIRONMENT: Final = "stack-test"
 _EVERY_SECOND: Final = {
@@ -25,9 +24,21 @@ _EVERY_SECOND: Final = {
 }
 
 
+class TakesOtlp(Protocol):
+    """Where telemetry can be sent to."""
+
+    @property
+    def collector_http(self) -> str:
+        """URL for OTLP over HTTP."""
+
+    @property
+    def collector_grpc(self) -> str:
+        """URL for OTLP over gRPC."""
+
+
 @contextmanager
 def sending(
-    stack: RealStack, service: str, protocol: str = "http/protobuf", *, logs: bool = False, **environ: str
+    stack: TakesOtlp, service: str, protocol: str = "http/protobuf", *, logs: bool = False, **environ: str
 ) -> Iterator[Telemetry]:
     """Telemetry of a service that goes to the stack; all of it has been accepted at the end of the block."""
     endpoint = stack.collector_grpc if protocol == "grpc" else stack.collector_http
@@ -50,7 +61,7 @@ class Demonstrated:
     """Every span that it emitted."""
 
 
-def demonstrate(stack: RealStack, protocol: str, *, service: str) -> Demonstrated:
+def demonstrate(stack: TakesOtlp, protocol: str, *, service: str) -> Demonstrated:
     """Run the demo's calls and send what comes of them."""
     counts, copy = MetricsCollector(), InMemorySpanExporter()
     with sending(stack, service, protocol) as telemetry:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 
 from rlm_otel.measuring import DeclaredLabels
+from rlm_otel.older import SEMCONVS, Semconv
 from rlm_otel.telemetry import Telemetry
 
 
@@ -38,9 +39,15 @@ def check_telemetry(telemetry: Telemetry | None, providers: Mapping[str, object 
             raise ValueError(f"{name}={providers[name]!r} has no {method}(); pass a provider, not its class.")
 
 
-def check_choices(redact: Callable[[str], str | None] | None, semconv: str) -> None:
-    """`redact` is called with texts; of the conventions only the latest are emitted."""
+def checked_semconv(semconv: str) -> Semconv:
+    """Which metric names to record."""
+    for known in SEMCONVS:
+        if semconv == known:
+            return known
+    raise ValueError(f"semconv={semconv!r} is not known; use one of: {', '.join(SEMCONVS)}.")
+
+
+def check_redact(redact: Callable[[str], str | None] | None) -> None:
+    """`redact` is called with texts."""
     if redact is not None and not callable(redact):
         raise ValueError(f"redact={redact!r} cannot be called; pass a function (str) -> str | None.")
-    if semconv != "latest":
-        raise ValueError(f"semconv={semconv!r} is not known; use: latest.")

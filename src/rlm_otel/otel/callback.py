@@ -13,10 +13,12 @@ from opentelemetry._logs import LoggerProvider
 from opentelemetry.metrics import MeterProvider
 from opentelemetry.trace import TracerProvider
 
-from rlm_otel.content import Policy, Redactor, mode_from
+from rlm_otel.content import Policy, Redactor, mode_from, wants_events
 from rlm_otel.events import Event, Finished, Link, Retrying, Started
+from rlm_otel.live import table
 from rlm_otel.measuring import DeclaredLabels
-from rlm_otel.otel.arguments import check_choices, check_telemetry, checked_labels
+from rlm_otel.older import Semconv
+from rlm_otel.otel.arguments import check_redact, check_telemetry, checked_labels, checked_semconv
 from rlm_otel.otel.context import UNCHANGED, ambient_link, under, without_inner_inference
 from rlm_otel.otel.failures import exception_signal
 from rlm_otel.otel.operations import Open
@@ -45,6 +47,7 @@ class _Options:
     content: str | None = None
     redact: Callable[[str], str | None] | None = None
     labels: DeclaredLabels = field(default_factory=dict)
+    semconv: Semconv = "latest"
 
 
 class OTelCallback:
@@ -55,8 +58,9 @@ class OTelCallback:
     Without arguments it joins the OpenTelemetry that the process has, else it makes private providers from `OTEL_*`;
     that is decided at the first event. `content` is none, span, event or both; `redact` sees every text before it
     leaves (None drops it); `labels` declares label keys and the values that metrics may show; `prices` comes before the
-    public price list; `chunk_times=True` records the time between chunks; of the conventions (`semconv`) only `latest`
-    is known. Raises ValueError for an argument that makes no sense.
+    public price list; `chunk_times=True` records the time between chunks; `semconv="legacy"` records the older metric
+    names for dashboards that were built on those, `"both"` these and the latest; with `ps=False` this
+    process is not shown by `rlm-otel ps`. Raises ValueError for an argument that makes no sense.
     """
 
     prices: PriceList | None = None
@@ -79,6 +83,7 @@ class OTelCallback:
         prices: PriceList | Mapping[str, str | Price | Mapping[str, float | None]] | None = None,
         chunk_times: bool = False,
         semconv: str = "latest",
+        ps: bool = True,
     ) -> None:
         providers = {
             "tracer_provider": tracer_provider,
@@ -86,7 +91,7 @@ class OTelCallback:
             "logger_provider": logger_provider,
         }
         check_telemetry(telemetry, providers)
-        check_choices(redact, semconv)
+        check_redact(redact)
         mode_from(content, {})
         self._options = _Options(
             telemetry=telemetry,
@@ -96,9 +101,12 @@ class OTelCallback:
             content=content,
             redact=redact,
             labels=checked_labels(labels),
+            semconv=checked_semconv(semconv),
         )
         self.prices = prices if prices is None or isinstance(prices, PriceList) else PriceList(prices)
         self.chunk_times = chunk_times
+        if not ps:
+            table.switch_off()
 
     # Tracing ---------------------------------------------------------------------------------------------------------
 
@@ -192,14 +200,23 @@ def _make(options: _Options, environ: Mapping[str, str]) -> Recorder:
     _watch_forks()  # first: another thread may fork while this one makes things
     policy = Policy(mode_from(options.content, environ), Redactor(options.redact))
     exceptions = exception_signal(environ)
+    events = wants_events(options.content, policy.on_events, environ)
     telemetry = options.telemetry or choose(
         tracer_provider=options.tracer_provider,
         meter_provider=options.meter_provider,
         logger_provider=options.logger_provider,
-        logs=policy.on_events or exceptions != "span",
+        logs=events or exceptions != "span",
     )
     parent = read_link({name: environ[name] for name in _PARENT if name in environ})
-    recorder = Recorder(telemetry, policy, labels=options.labels, exceptions=exceptions, parent=parent)
+    recorder = Recorder(
+        telemetry,
+        policy,
+        labels=options.labels,
+        exceptions=exceptions,
+        events=events,
+        parent=parent,
+        semconv=options.semconv,
+    )
     _recorders.add(recorder)
     return recorder
 

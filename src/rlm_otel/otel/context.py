@@ -10,10 +10,20 @@ from opentelemetry.trace import format_span_id, format_trace_id, get_current_spa
 from rlm_otel.events import Link, ModelCall, Operation
 from rlm_otel.fence import fence
 from rlm_otel.otel.links import span_of
+from rlm_otel.semconv import EMBEDDINGS, FETCH_RESPONSE
 
-# The instrumentations of the `opentelemetry-util-genai` family agree on this key: whoever finds an `InferenceData`
-# under it is inside somebody else's span of the same model call and makes no telemetry of its own.
+# The instrumentations of the `opentelemetry-util-genai` family agree on these keys: whoever finds an `InferenceData`
+# (and so on) under one is inside somebody else's span of the same model call and makes no telemetry of its own.
 INFERENCE_KEY: Final = "opentelemetry.genai.client.inference.context"
+_OTHER_KEYS: Final = {
+    EMBEDDINGS: "opentelemetry.genai.client.embedding.context",
+    FETCH_RESPONSE: "opentelemetry.genai.client.fetch_response.context",
+}
+_DATA: Final = {
+    INFERENCE_KEY: "InferenceData",
+    _OTHER_KEYS[EMBEDDINGS]: "EmbeddingData",
+    _OTHER_KEYS[FETCH_RESPONSE]: "FetchResponseData",
+}
 _INFERENCE_MODULE: Final = "opentelemetry.util.genai.invocation"
 
 # The API has the second name private, but there is no other way to honour `suppress_instrumentation()`; older code sets
@@ -28,7 +38,9 @@ def is_suppressed(operation: Operation) -> bool:
         return False
     if any(ambient.get(key) for key in _SUPPRESSION_KEYS):
         return True
-    return isinstance(operation, ModelCall) and ambient.get(INFERENCE_KEY) is not None
+    if not isinstance(operation, ModelCall):
+        return False
+    return ambient.get(_OTHER_KEYS.get(operation.name, INFERENCE_KEY)) is not None
 
 
 def ambient_link() -> Link | None:
@@ -88,8 +100,14 @@ def without_inner_inference() -> Attached | Unchanged:
 
     They look for an `InferenceData` of theirs, so it takes their module; if nobody has imported that, nobody is there.
     """
-    data = getattr(sys.modules.get(_INFERENCE_MODULE), "InferenceData", None)
-    if data is not None:
-        with fence("OTelCallback", "suppressed"):  # their API is a beta
-            return Attached(context.set_value(INFERENCE_KEY, data()))
+    module = sys.modules.get(_INFERENCE_MODULE)
+    if module is None:
+        return UNCHANGED
+    with fence("OTelCallback", "suppressed"):  # their API is a beta
+        inside = context.get_current()
+        for key, name in _DATA.items():
+            data = getattr(module, name, None)
+            if data is not None:
+                inside = context.set_value(key, data(), inside)
+        return Attached(inside)
     return UNCHANGED

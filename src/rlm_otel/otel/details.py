@@ -1,4 +1,4 @@
-"""The details event of a model call: what its span says, and the messages in structured form, as a log record."""
+"""The details event of an operation: what its span says, and its content in structured form, as a log record."""
 
 import json
 from collections.abc import Mapping
@@ -10,25 +10,24 @@ from opentelemetry.util.types import AnyValue
 from rlm_otel import mapping
 from rlm_otel import semconv as sc
 from rlm_otel.content import Policy
-from rlm_otel.events import Finished, ModelCall
+from rlm_otel.events import Finished, ModelCall, Started
 from rlm_otel.otel.operations import Open
 from rlm_otel.values import INT64, Attributes
 
 
 class Details:
-    """Emits the details event where content goes to events and there is a logger."""
+    """Emits details events where there is a logger for them, with the content that the policy lets out."""
 
     def __init__(self, logger: Logger | None, policy: Policy) -> None:
-        self._logger: Final = logger if policy.on_events else None
+        self._logger: Final = logger
         self._policy: Final = policy
 
     def wanted(self, operation: Open) -> bool:
-        """Whether this operation gets one: inference alone does.
+        """Whether this operation may get one: inference always, what else there is for its content alone.
 
         Not where its trace is sampled out: content is then not even serialised.
         """
-        call = operation.started.operation
-        if self._logger is None or not isinstance(call, ModelCall) or call.name not in sc.INFERENCE:
+        if self._logger is None or not (self._policy.captures or _is_inference(operation.started)):
             return False
         return operation.link is None or operation.link.sampled
 
@@ -37,17 +36,24 @@ class Details:
         if self._logger is None:
             return
         content = {
-            **mapping.start_content(operation.started, self._policy),
-            **mapping.end_content(finished, self._policy),
+            **mapping.start_content(operation.started, self._policy, operation.written),
+            **mapping.end_content(finished, self._policy, operation.written),
         }
+        is_inference = _is_inference(operation.started)
+        if not content and not is_inference:
+            return
         self._logger.emit(
             timestamp=time_ns,
             context=operation.context,
             severity_number=SeverityNumber.DEBUG,
             severity_text="DEBUG",
-            event_name=sc.DETAILS_LOG,
+            event_name=sc.DETAILS_LOG if is_inference else sc.OWN_DETAILS_LOG,
             attributes={**operation.attributes, **attributes, **_structured(content)},
         )
+
+
+def _is_inference(started: Started) -> bool:
+    return isinstance(started.operation, ModelCall) and started.operation.name in sc.INFERENCE
 
 
 def _structured(content: Attributes) -> Mapping[str, AnyValue]:

@@ -16,8 +16,6 @@ from rlm_otel.outcome import Failure
 from rlm_otel.values import Attributes
 
 _VARIABLE: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
-# The conventions have an event for client operations only; runs and tools get one of ours.
-_OPERATION_EXCEPTION_LOG: Final = "rlm.operation.exception"
 
 Signal = Literal["span", "logs", "both"]
 
@@ -52,7 +50,7 @@ class Failures:
                 context=operation.context,
                 severity_number=SeverityNumber.WARN,
                 severity_text="WARN",
-                event_name=sc.EXCEPTION_LOG if is_client else _OPERATION_EXCEPTION_LOG,
+                event_name=sc.EXCEPTION_LOG if is_client else sc.OWN_EXCEPTION_LOG,
                 attributes=_exception(failure, _message(failure, self._on_events), self._on_events),
             )
 

@@ -7,7 +7,7 @@ from opentelemetry.context import Context
 from opentelemetry.metrics import Meter
 
 from rlm_otel import semconv as sc
-from rlm_otel.instruments import INSTRUMENTS, Instrument
+from rlm_otel.instruments import INSTRUMENTS, OLDER_INSTRUMENTS, Instrument
 from rlm_otel.measuring import Measurement
 from rlm_otel.otel.histogram import FastHistogram
 from rlm_otel.otel.in_flight import Observer, observer_of
@@ -18,14 +18,17 @@ Record = Callable[[int | float, Attributes | None, Context | None], None]
 
 
 class Metrics:
-    """All instruments of one meter. Values are recorded with the span's context: exemplars lead to the very span."""
+    """All instruments of one meter. Values are recorded with the span's context: exemplars lead to the very span.
 
-    def __init__(self, meter: Meter) -> None:
+    `older`: there are to be the instruments of `older.py` too.
+    """
+
+    def __init__(self, meter: Meter, *, older: bool = False) -> None:
         self.observer: Final = observer_of(meter)
         observed = _observe(meter, self.observer)
         self._record: Final[Mapping[str, Record]] = {
             instrument.name: _recorder(meter, instrument)
-            for instrument in INSTRUMENTS
+            for instrument in (*INSTRUMENTS, *(OLDER_INSTRUMENTS if older else ()))
             if instrument.name not in observed
         }
 

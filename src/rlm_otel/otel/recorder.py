@@ -10,7 +10,7 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
 
-from rlm_otel import mapping, measuring
+from rlm_otel import mapping, measuring, older
 from rlm_otel import semconv as sc
 from rlm_otel.clock import SYSTEM_CLOCK
 from rlm_otel.content import Policy
@@ -44,8 +44,10 @@ class Recorder:
         *,
         labels: DeclaredLabels = MappingProxyType({}),
         exceptions: Signal = "span",
+        events: bool = False,
         limit: int = LIMIT,
         parent: Link | None = None,
+        semconv: older.Semconv = "latest",
     ) -> None:
         logger = logger_of(telemetry.logger_provider) if telemetry.logs != "none" else None
         # What may be said in the logs need not be fit for the traces, and the other way round.
@@ -54,10 +56,11 @@ class Recorder:
         self.telemetry: Final = telemetry
         self.operations: Final = OpenOperations(limit)
         self._tracer = tracer_of(telemetry.tracer_provider)
-        self._metrics = Metrics(meter_of(telemetry.meter_provider))
+        self._semconv = semconv
+        self._metrics = Metrics(meter_of(telemetry.meter_provider), older=semconv != "latest")
         self._metrics.observer.watch(self.operations)
         self._failures = Failures(logger, exceptions, on_spans=on_spans, on_events=on_events)
-        self._details = Details(logger, on_events)
+        self._details = Details(logger if events else None, on_events)
         self._policy = on_spans
         self.scores: Final = Scores(logger, self._tracer, self._metrics, on_spans, on_events)
         self.joined: Final = telemetry.joined_traces
@@ -97,7 +100,8 @@ class Recorder:
                 self._describe(operation, finished, end_ns)
             finally:
                 _end(operation, end_ns)
-        self._metrics.record(measuring.measurements(finished, self._labels, operation.retried), operation.context)
+        measured = measuring.measurements(finished, self._labels, operation.retried)
+        self._metrics.record(older.under(self._semconv, finished, measured), operation.context)
 
     def current(self, link: Link) -> AbstractContextManager[None]:
         """A block in which the span is current; private spans are never put into the application's context."""

@@ -124,6 +124,13 @@ class ChunkReader:
         )
         return reply, read_usage(self._usage)
 
+    def pieces(self) -> int:
+        """How many pieces came so far; another thread may ask."""
+        return sum(
+            len(choice.text) + len(choice.reasoning) + sum(len(call.arguments) for call in list(choice.calls))
+            for choice in list(self._choices.values())
+        )
+
     @property
     def reported_cost(self) -> float | None:
         """What the vendor itself says that the call cost so far, in USD."""

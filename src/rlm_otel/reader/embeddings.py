@@ -77,6 +77,9 @@ class _NoChunks:
     def result(self) -> tuple[Reply, Usage | None]:
         return Reply(), None
 
+    def pieces(self) -> int:
+        return 0
+
     @property
     def reported_cost(self) -> float | None:
         return None

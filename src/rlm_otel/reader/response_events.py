@@ -154,6 +154,10 @@ class EventReader:
         reply = self._envelope.reply(parts, self._headers, compacted=self._compacted)
         return reply, None if self._stored else read_response_usage(self._envelope.usage)
 
+    def pieces(self) -> int:
+        """How many pieces came so far; another thread may ask."""
+        return sum(item.pieces() for item in list(self._items.values()))
+
     @property
     def reported_cost(self) -> float | None:
         """What the vendor itself says that the call cost so far, in USD."""
@@ -188,6 +192,9 @@ class _Item:
         index = read(event, "summary_index")
         place = _whole(read(event, "content_index") if index is None else index)
         self._texts.setdefault((Reasoning, place), []).append(piece)
+
+    def pieces(self) -> int:
+        return len(self.arguments) + sum(map(len, list(self._texts.values())))
 
     def late(self, event: object) -> str:
         """The whole text of a part, from a server that sends no pieces."""

@@ -45,6 +45,9 @@ class StreamReader(Protocol):
     def result(self) -> tuple[Reply, Usage | None]:
         """The reply as far as it came, and the tokens counted."""
 
+    def pieces(self) -> int:
+        """How many pieces of text, reasoning and tool calls came so far; another thread may ask."""
+
     @property
     def reported_cost(self) -> float | None:
         """What the vendor itself says that the call cost so far, in USD."""

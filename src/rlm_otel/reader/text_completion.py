@@ -135,6 +135,10 @@ class TextChunkReader:
         )
         return reply, read_usage(self._usage)
 
+    def pieces(self) -> int:
+        """How many pieces came so far; another thread may ask."""
+        return sum(len(choice.text) for choice in list(self._choices.values()))
+
     @property
     def reported_cost(self) -> float | None:
         """What the vendor itself says that the call cost so far, in USD."""

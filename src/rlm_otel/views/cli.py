@@ -1,5 +1,6 @@
-"""The commands `rlm-otel traces` and `rlm-otel cost`: everything in the terminal, with or without Docker."""
+"""The commands `rlm-otel traces`, `cost` and `ps`: everything in the terminal, with or without Docker."""
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -135,6 +136,24 @@ def cost(since: float, by: tuple[str, ...], as_csv: bool, as_json: bool, prometh
             click.echo(note, err=True)
     else:
         show_cost.show(answer, sys.stdout)
+
+
+@click.command()
+@click.option("--watch", is_flag=True, help="Again each second, until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="Everything that is known, as JSON.")
+@click.option("--all", "everything", is_flag=True, help="More than ten operations of one parent, too.")
+def ps(watch: bool, as_json: bool, everything: bool) -> None:
+    """Show the runs and calls that are open just now in all processes of this user, without any collector."""
+    from rlm_otel.views.processes import can_ask
+    from rlm_otel.views.watching import Look, look_once, look_until_told
+
+    if not can_ask():
+        raise click.ClickException("this system has no Unix sockets, by which processes are asked.")
+    look = Look(sys.stdout, os.environ, as_json=as_json, everything=everything)
+    if watch:
+        look_until_told(look)
+    else:
+        look_once(look)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""Adapters: each turns what one framework does into our events."""
