@@ -5,7 +5,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
 
-from rlm_otel import sums, tallies
+from rlm_otel import sums
 from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed, labels_inside, remote_parent
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
@@ -16,7 +16,8 @@ from rlm_otel.fence import fence
 from rlm_otel.live import table
 from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
-from rlm_otel.records import Ended, Record, record
+from rlm_otel.records import Ended, Record, ended
+from rlm_otel.tallies import kept
 
 
 class Bracket:
@@ -196,10 +197,9 @@ class Bracket:
         table.take(self)
         finished = self._finished(error, self.emitter.clock.monotonic_ns())
         above = self.parent.run if self.parent is not None else None
-        kept = record(finished) if above is not None or self._is_run else None
-        if above is not None and kept is not None:
-            above.children.append(kept)
-        self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s, kept)
+        self.ended = ended(finished)
+        if above is not None:
+            above.children.append(self.ended.record)
         self._failure = None
         return finished
 
@@ -230,8 +230,7 @@ class Bracket:
         cost: Cost | Unpriced | None = None
         if self._is_run:
             said = result if isinstance(result, Reply | RunResult) else RunResult()
-            below = tallies.kept(self.children, self.origin, self.start_ns, now)
-            usage, cost, result = sums.total(self.children, said, below)
+            usage, cost, result = sums.total(self.children, said, kept(self.children, self.origin, self.start_ns, now))
         elif isinstance(self.operation, ModelCall) and (usage or outcome != "failed" or self.first_chunk_s is not None):
             # What was refused before anything was generated costs nothing, and is not counted as unpriced.
             reply = result if isinstance(result, Reply) else Reply()

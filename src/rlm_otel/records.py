@@ -51,8 +51,14 @@ class Ended(NamedTuple):
     usage: Usage | None
     cost: Cost | Unpriced | None
     elapsed_s: float
-    record: Record | None
-    """Of a run: all that its report needs."""
+    record: Record
+    """All that a report needs of it."""
+
+
+def ended(finished: Finished) -> Ended:
+    """How this one ended."""
+    result, usage, cost = finished.result, finished.usage, finished.cost
+    return Ended(finished.outcome, result, usage, cost, finished.elapsed_s, record(finished))
 
 
 def record(finished: Finished) -> Record:
