@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Self
 
 from rlm_otel import sums
 from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed, labels_inside, remote_parent
@@ -11,20 +11,11 @@ from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, StopRun, weakly
-from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started
+from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started, ToolCall
 from rlm_otel.fence import fence
-from rlm_otel.outcome import Cost, Failure, Outcome, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
+from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
-
-
-class Ended(NamedTuple):
-    """How an operation ended, without the failure: its traceback holds the bracket, which would then hold itself."""
-
-    outcome: Outcome
-    result: Reply | ToolResult | RunResult | None
-    usage: Usage | None
-    cost: Cost | Unpriced | None
-    elapsed_s: float
+from rlm_otel.rising import Risen, are_told, passage
 
 
 class Bracket:
@@ -47,7 +38,7 @@ class Bracket:
     first_chunk_s: float | None = None
     first_token_s: float | None = None
     first_visible_s: float | None = None
-    ended: "Ended | None" = None
+    ended: sums.Ended | None = None
     """How it ended, once it has."""
     left_behind: Current | None = None
     """Set where it is over and still current somewhere: what takes it back."""
@@ -84,8 +75,7 @@ class Bracket:
             prompt=current_prompt.get() or (above.prompt if above else None),
         )
         self.chunk_gaps_s: list[float] = []
-        self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
-        """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
+        self._risen: list[Risen] = []
         self._children: list[sums.Child] = []
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
 
@@ -196,7 +186,7 @@ class Bracket:
         above = self.parent.run if self.parent is not None else None
         if above is not None:
             above._children.append(sums.child(finished))
-        self.ended = Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s)
+        self.ended = sums.ended(finished)
         self._failure = None
         return finished
 
@@ -223,6 +213,7 @@ class Bracket:
 
     def _finished(self, error: BaseException | None, now: int) -> Finished:
         outcome, failure = sums.verdict(error, self._failure)
+        way, tells = self._rises(failure, error)
         usage, result = self.usage, self.result
         cost: Cost | Unpriced | None = None
         if self._is_run:
@@ -242,7 +233,8 @@ class Bracket:
             elapsed_s=(now - self._start_ns) / 1e9,
             outcome=outcome,
             failure=failure,
-            passage=self._passage(failure, error),
+            passage=way,
+            tells_failure=tells,
             result=result,
             usage=usage,
             cost=cost,
@@ -286,19 +278,21 @@ class Bracket:
         if stop is not None:
             raise stop
 
-    def _passage(self, failure: Failure | None, error: BaseException | None) -> Passage:
+    def _rises(self, failure: Failure | None, error: BaseException | None) -> tuple[Passage, bool]:
+        """How this operation stands to its failure, and whether it is the one that tells listeners of it."""
         exception = failure.exception if failure is not None else None
-        if exception is None:
-            return "new"
-        if error is not None and self.parent is not None:
-            self.parent._from_below.append((weakly(exception), self._begun))
-        if any(exception is other() and listeners_know for other, listeners_know in self._from_below):
-            return "passing"
-        return "new" if error is not None else "handled"
+        leaves = error is not None
+        listeners_told, hooks_told = are_told(self._risen, exception)
+        tells = failure is not None and not isinstance(self.operation, ToolCall) and (leaves or exception is None)
+        if exception is not None and leaves and self.parent is not None:
+            told_here = tells and self._begun
+            risen = Risen(weakly(exception), self._begun, listeners_told or told_here, hooks_told or tells)
+            self.parent._risen.append(risen)
+        return passage(self._risen, exception, leaves=leaves), tells and not listeners_told
 
     def _is_for_on_error(self, finished: Finished) -> bool:
-        """Whether hooks are to be told here: the failure leaves, and was not told below, not even to hooks alone."""
+        """Whether hooks are to be told here: the failure leaves a run or call, and no hook was told of it inside."""
         failure = finished.failure
-        if failure is None or finished.passage != "new":
+        if failure is None or finished.passage == "handled" or isinstance(self.operation, ToolCall):
             return False
-        return not any(failure.exception is other() for other, _ in self._from_below)
+        return not are_told(self._risen, failure.exception)[1]

@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import partial
-from types import TracebackType
+from types import AsyncGeneratorType, GeneratorType, TracebackType
 from typing import Any, Final
 
 from rlm_otel.block import Block, running_loop
@@ -41,7 +41,7 @@ class ObservedGenerator(Generator[Any, Any, Any]):
     _is_open: bool = False
     _ended: bool = False
 
-    def __init__(self, inner: Generator[Any, Any, Any], block: Block) -> None:
+    def __init__(self, inner: "GeneratorType[Any, Any, Any]", block: Block) -> None:
         self._inner = inner
         self._block = block
         self._pieces = _Pieces(block)
@@ -62,8 +62,8 @@ class ObservedGenerator(Generator[Any, Any, Any]):
 
     def close(self) -> None:
         """Ends it where it is."""
-        if not self._is_open:
-            self._ended = True
+        if not self._is_open or self._inner.gi_running:
+            self._ended = self._ended or not self._is_open
             self._inner.close()
             return
         try:
@@ -77,6 +77,8 @@ class ObservedGenerator(Generator[Any, Any, Any]):
         if not self._is_open:
             if self._ended:
                 self._inner.close()  # it may never have begun
+            return step()
+        if self._inner.gi_running:  # in its own body, or in another thread: it says so itself, and goes on
             return step()
         try:
             item = self._context.run(step)
@@ -113,7 +115,7 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
     _ended: bool = False
     _loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, inner: AsyncGenerator[Any, Any], block: Block) -> None:
+    def __init__(self, inner: "AsyncGeneratorType[Any, Any]", block: Block) -> None:
         self._inner = inner
         self._block = block
         self._pieces = _Pieces(block)
@@ -135,8 +137,8 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
 
     async def aclose(self) -> None:
         """Ends it where it is."""
-        if not self._is_open:
-            self._ended = True
+        if not self._is_open or self._inner.ag_running:
+            self._ended = self._ended or not self._is_open
             await self._inner.aclose()
             return
         try:
@@ -150,6 +152,8 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
         if not self._is_open:
             if self._ended:
                 await self._inner.aclose()
+            return await step()
+        if self._inner.ag_running:  # another task waits for it
             return await step()
         try:
             item = await _Within(self._context, step)

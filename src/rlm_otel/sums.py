@@ -13,6 +13,21 @@ from rlm_otel.semconv import FETCH_RESPONSE, INFERENCE
 _NO_USAGE: Final = Usage()
 
 
+class Ended(NamedTuple):
+    """How an operation ended, without the failure: its traceback holds the bracket, which would then hold itself."""
+
+    outcome: Outcome
+    result: Reply | ToolResult | RunResult | None
+    usage: Usage | None
+    cost: Cost | Unpriced | None
+    elapsed_s: float
+
+
+def ended(finished: Finished) -> Ended:
+    """What stays of it."""
+    return Ended(finished.outcome, finished.result, finished.usage, finished.cost, finished.elapsed_s)
+
+
 class Child(NamedTuple):
     """What an ended operation adds to the sums of its run."""
 

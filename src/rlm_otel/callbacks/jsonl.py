@@ -76,7 +76,7 @@ class JSONLLogger(BaseCallback):
                 yield "retry", {**waits, **self._failure(event.failure)}
             case Finished():
                 ends = {**self._failure(event.failure), **_ends(event)}
-                if event.failure is not None and event.passage == "new":
+                if event.tells_failure:
                     yield "error", ends
                 if not isinstance(event.operation, ModelCall) or event.failure is None:
                     yield self._end(event, ends)
