@@ -40,6 +40,8 @@ class ConsoleCallback(BaseCallback):
 
 def _name(event: Event) -> str:
     match event.operation:
+        case Run(workflow=str(name)):
+            return f"workflow {name}".rstrip()
         case Run() as run:
             named = f"run {event.agent}" if event.agent else "run"
             return f"{named} ({run.model})" if run.model else named
