@@ -149,15 +149,9 @@ def llm_call(
     text_completion or embeddings. Streams: `stream=True`, and `call.chunk(text)` for each piece. `callbacks`: as in
     `run`.
     """
-    given: tuple[tuple[str, object, str], ...] = (
-        ("provider", provider, "anthropic"),
-        ("model", model, "gpt-4o"),
-        ("operation", operation, "chat"),
-    )
-    for name, value, example in given:
-        if not isinstance(value, str) or not value:
-            msg = f"llm_call({name}={value!r}): give a text, such as {name}={example!r}"
-            raise TypeError(msg)
+    _check("provider", provider, "anthropic")
+    _check("model", model, "gpt-4o")
+    _check("operation", operation, "chat")
     address, port = _server(url)
     call = ModelCall(
         provider=provider,
@@ -170,6 +164,12 @@ def llm_call(
         messages=told_messages(input),
     )
     return LLMCall(call, callbacks)
+
+
+def _check(name: str, value: object, example: str) -> None:
+    if not isinstance(value, str) or not value:
+        msg = f"llm_call({name}={value!r}): give a text, such as {name}={example!r}"
+        raise TypeError(msg)
 
 
 def _server(url: str | None) -> tuple[str | None, int | None]:
