@@ -23,7 +23,7 @@ help:
 	@echo "make test-scale      the tests of what comes after one machine, with Kafka and OpenSearch (needs Java and Maven)"
 	@echo "make test-openai-versions  the tests of attached clients with old and new openai SDKs"
 	@echo "make check           lint, types and tests"
-	@echo "make bench           cost per call and per chunk"
+	@echo "make bench           cost per call and per chunk, of the runner and of attached clients"
 	@echo "make bench-stack     what the stack without Docker carries on this machine (about two minutes)"
 	@echo "make format          let ruff rewrite the sources"
 	@echo "make docs            write the generated docs and dashboards anew"
@@ -102,6 +102,7 @@ pictures: stack-binaries
 
 bench: .venv/installed
 	@.venv/bin/python scripts/bench.py
+	@.venv/bin/python scripts/bench_attached.py
 
 bench-stack: stack-binaries
 	@.venv/bin/python scripts/bench_stack.py

@@ -2,12 +2,10 @@
 
 OPENAI_API_KEY=... python examples/fastapi_service.py    (then: curl -N localhost:8000/ask?question=Hi)
 
-invoke_agent answer gen_ai.conversation.id=c1
-  invoke_agent gen_ai.conversation.id=c1
-    chat gpt-4o gen_ai.conversation.id=c1
+invoke_agent answer gen_ai.conversation.id=c1 gen_ai.usage.output_tokens=2
+  chat gpt-4o gen_ai.conversation.id=c1 gen_ai.usage.output_tokens=2
 invoke_agent answer gen_ai.conversation.id=c2 (cancelled)
-  invoke_agent gen_ai.conversation.id=c2 (cancelled)
-    chat gpt-4o gen_ai.conversation.id=c2 (cancelled)
+  chat gpt-4o gen_ai.conversation.id=c2 (cancelled)
 """
 
 import asyncio
@@ -15,33 +13,34 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import openai
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import StreamingResponse
 
 import rlm_otel
-from rlm_otel import RLM
 
-otel = rlm_otel.OTelCallback()
-rlm = RLM.from_openai("gpt-4o")
+client = openai.AsyncOpenAI()
+rlm_otel.instrument_openai(client, include_usage=True)
 
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    async with rlm:
+    async with client:
         yield
     # uvicorn ends by the signal that stopped it: nothing that runs at an interpreter's exit runs then.
-    await asyncio.to_thread(otel.shutdown)
+    await asyncio.to_thread(rlm_otel.shutdown)
 
 
 app = FastAPI(lifespan=lifespan)
 
 
-@rlm_otel.run(callbacks=[otel])
+@rlm_otel.run
 async def answer(question: str) -> AsyncIterator[str]:
-    async with rlm.astream(question) as stream:
-        async for text in stream:
-            yield text
+    messages = [{"role": "user", "content": question}]
+    async with await client.chat.completions.create(model="gpt-4o", messages=messages, stream=True) as stream:
+        async for chunk in stream:
+            yield chunk.choices[0].delta.content or ""
 
 
 @app.get("/ask")

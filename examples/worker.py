@@ -6,18 +6,17 @@ invoke_agent order
   execute_tool send
     invoke_agent job
       execute_tool chapter
-        invoke_agent
-          chat gpt-4o
+        chat gpt-4o
       execute_tool chapter
-        invoke_agent
-          chat gpt-4o
+        chat gpt-4o
 """
 
 import multiprocessing
 from typing import Any
 
+import openai
+
 import rlm_otel
-from rlm_otel import RLM
 
 PARTS = ("north", "south")
 
@@ -30,11 +29,13 @@ def send(queue: Any, text: str) -> None:
 
 def work(queue: Any) -> None:
     """The worker's process: what Celery would do in `task_prerun`."""
-    with RLM.from_openai("gpt-4o") as rlm, rlm_otel.TracedThreadPoolExecutor(4) as pool:
+    with openai.OpenAI() as client, rlm_otel.TracedThreadPoolExecutor(4) as pool:
+        rlm_otel.instrument_openai(client)
 
         @rlm_otel.tool
         def chapter(about: str) -> str:
-            return rlm.run(f"One sentence about {about}.").text
+            messages = [{"role": "user", "content": f"One sentence about {about}."}]
+            return client.chat.completions.create(model="gpt-4o", messages=messages).choices[0].message.content
 
         @rlm_otel.run
         def job(text: str) -> str:

@@ -1,6 +1,7 @@
 """What an attached client costs beside our runner: CPU time a call and a chunk, less the same calls unobserved.
 
-The SDK answers with ready-made objects, as for `bench.py`. The runner makes two spans, an attached client one.
+The SDK answers with ready-made objects, as for `bench.py`. The runner makes two spans, an attached client one. `other`
+is a further client of the same process that nobody observes.
 """
 # ruff: noqa: D102 - `Way` says what the methods are
 
@@ -91,10 +92,10 @@ def _concurrent(way: Way) -> None:
     LOOP.run_until_complete(at_once())
 
 
-def _measure(work: Callable[[Way], None], content: str, units: int) -> tuple[float, float]:
-    """Microseconds a unit that the runner and an attached client add, in the typical round."""
+def _measure(work: Callable[[Way], None], content: str, units: int) -> tuple[float, float, float]:
+    """Microseconds a unit that the runner, an attached client and one beside it add, in the typical round."""
     rigs = [Rig(BatchSpanProcessor(_Discard())) for _ in range(2)]
-    ways: list[Way] = [Plain(), Ours(rigs[0], content), Bare(), Attached(rigs[1], content)]
+    ways: list[Way] = [Plain(), Ours(rigs[0], content), Bare(), Attached(rigs[1], content), Bare()]
     spent: list[list[float]] = [[] for _ in ways]
     for _ in range(ROUNDS):
         for way, times in zip(ways, spent, strict=True):
@@ -104,16 +105,17 @@ def _measure(work: Callable[[Way], None], content: str, units: int) -> tuple[flo
             for rig in rigs:
                 rig.tracers.force_flush()
             times.append((time.process_time() - began) / units * 1e6)
-    plain, ours, bare, attached = spent
+    plain, ours, bare, attached, other = spent
     return (
         median(a - b for a, b in zip(ours, plain, strict=True)),
         median(a - b for a, b in zip(attached, bare, strict=True)),
+        median(a - b for a, b in zip(other, bare, strict=True)),
     )
 
 
 def main() -> None:
     """One line a scenario."""
-    print(f"{'added, microseconds':32} {'runner':>8} {'attached':>9}")
+    print(f"{'added, microseconds':32} {'runner':>8} {'attached':>9} {'other':>7}  not dearer")
     chunks = max(1, CALLS * FEW_CHUNKS // CHUNKS) * CHUNKS
     for content in ("none", "span"):
         for name, work, units in (
@@ -122,8 +124,10 @@ def main() -> None:
             ("a stream of 8 chunks", lambda way: _stream(way, FEW_CHUNKS), CALLS),
             ("a chunk of 200", lambda way: _stream(way, CHUNKS), chunks),
         ):
-            runner, attached = _measure(work, content, units)
-            print(f"{name + (', content on' if content == 'span' else ''):32} {runner:8.1f} {attached:9.1f}")
+            runner, attached, other = _measure(work, content, units)
+            named = name + (", content on" if content == "span" else "")
+            verdict = "yes" if attached <= runner else "NO"
+            print(f"{named:32} {runner:8.1f} {attached:9.1f} {other:7.1f}  {verdict}")
 
 
 if __name__ == "__main__":

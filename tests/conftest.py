@@ -1,5 +1,6 @@
 """Fixtures of the whole suite: rigs that are checked at the end, and guards against what a test may leave behind."""
 
+import gc
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -57,6 +58,15 @@ def rigs(request: pytest.FixtureRequest) -> Iterator[Callable[..., Rig]]:
 def rig(rigs: Callable[..., Rig]) -> Rig:
     """One rig with the defaults of `OTelCallback`."""
     return rigs()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _small_heap() -> Iterator[None]:
+    """Tests of what is dropped have the collector look for it: at what they made, not at all that was imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -382,6 +382,16 @@ async def test_s64_a_body_posted_by_hand_is_observed(rig: Rig, way: str) -> None
     assert [span.attributes["gen_ai.usage.input_tokens"] for span in rig.spans] == [2, 2, 2]
 
 
+@FOUR
+async def test_s51_an_extra_body_that_is_none(rig: Rig, way: str) -> None:
+    """The SDK refuses it: the caller gets its exception, and the call has failed by that."""
+    async with observed(rig, rig.serve(OK), way, include_usage=True) as client:
+        with pytest.raises(TypeError) as raised:
+            await ask(client, way, extra_body=[1])
+    assert "mapping" in str(raised.value)
+    assert rig.outline() == "chat gpt-4o !TypeError"
+
+
 # The whole process ---------------------------------------------------------------------------------------------------
 
 

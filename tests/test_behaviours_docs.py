@@ -6,17 +6,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "scripts" / "behaviours_docs.py"
-PROMISED = {
-    *(1, 2, 3, 5, 8, 10, 12, 13),
-    *range(16, 23),
-    *(25, 26, 27, 28, 30, 32, 33),
-    *range(36, 50),
-    *range(52, 57),
-    *(65, 66, 68, 69, 72, 73),
-    *(76, 77, 78, 80, *range(82, 87), 88, 89),
-    *range(91, 97),
-    *(105, 106, 110),
-}
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -25,8 +14,12 @@ def test_the_page_is_up_to_date() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_every_promised_behaviour_has_a_line() -> None:
-    """No number of the promised ones is missing."""
+def test_every_behaviour_has_a_line() -> None:
+    """Each of the 110 is held by a test, or said to come later, the whole of it or a part."""
     page = (ROOT / "docs" / "behaviours.md").read_text(encoding="utf-8")
-    numbers = {int(line.split("|")[1]) for line in page.splitlines() if line.startswith("| ") and line[2].isdigit()}
-    assert PROMISED - numbers == set()
+    rows = [line.split(" | ") for line in page.splitlines() if line.startswith("| ") and line[2].isdigit()]
+    later = {int(number[2:]) for number, *_, test in rows if test == "comes later |"}
+    held = {int(number[2:]) for number, *_, test in rows if "::test_" in test}
+    assert held | later == set(range(1, 111))
+    assert later - held == {9, 11, 70, 97, 99, 100, 103, 109}
+    assert later & held == {71, 98}

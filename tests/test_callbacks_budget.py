@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rlm_otel.callbacks import BudgetCallback, MetricsCollector
+from rlm_otel.callbacks import BudgetCallback, MetricsCollector, budget
 from rlm_otel.errors import BudgetExceeded
 from rlm_otel.events import ModelCall
 from rlm_otel.outcome import Usage
@@ -143,6 +143,16 @@ def test_concurrent_calls_cannot_overshoot() -> None:
         with ThreadPoolExecutor(20) as pool:
             list(pool.map(ask, range(20)))
     assert sorted(outcomes) == ["made"] * 10 + ["refused"] * 10
+
+
+def test_a_call_in_no_run_is_its_own_budget_and_one_line_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    """A service that limits an observed client makes a run around what shall be limited."""
+    budget._hint.cache_clear()
+    rig = Rig(BudgetCallback(max_calls=1))
+    for _ in range(3):
+        rig.call(None)
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("BudgetCallback is told of a model call in no run: its limits hold for this call alone; ")
 
 
 @pytest.mark.parametrize("arguments", [{"max_calls": -1}, {"max_tokens": 1.5}, {"max_cost": float("nan")}])

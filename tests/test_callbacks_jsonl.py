@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import rlm_otel
 from rlm_otel.ambient import attributes
 from rlm_otel.callbacks import JSONLLogger
 from rlm_otel.errors import LimitReached
@@ -101,6 +102,17 @@ def test_lines_carry_the_ids_of_the_spans(path: Path) -> None:
     with JSONLLogger(path) as logger:
         Rig(Tracer(), logger).call(None)
     assert [(e["trace_id"], e["span_id"]) for e in entries(path)] == [("0" * 31 + "1", "0" * 15 + "2")] * 2
+
+
+def test_s105_lines_name_the_template_and_the_workflow(path: Path) -> None:
+    """The prompt's name and version on what is made of it, the workflow's name on its own lines."""
+    with JSONLLogger(path) as logger:
+        with rlm_otel.prompt("greeting", "3"), rlm_otel.run("night", workflow=True, callbacks=[logger]):
+            with rlm_otel.llm_call(provider="ollama", model="qwen3") as call:
+                call.finish("Привет")
+    named = {"prompt_name": "greeting", "prompt_version": "3"}
+    assert [{name: entry.get(name) for name in named} for entry in entries(path)] == [named] * 4
+    assert [entry.get("workflow") for entry in entries(path)] == ["night", None, None, "night"]
 
 
 def test_failures_and_retries(path: Path) -> None:

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+import rlm_otel
 from rlm_otel.callbacks import ConsoleCallback, RetryHandler, SimpleLogger, StreamingCallback
 from rlm_otel.callbacks.printing import plain, write_line
 from rlm_otel.events import ModelCall
@@ -142,6 +143,16 @@ def test_console_shows_the_tree_of_a_run() -> None:
         "  run (gpt-4o): 0.00 s, 0 calls, 1 tool",
         "run кот (gpt-4o): 0.50 s, 1 call, 0 tools, 10 in (4 cached) + 35 out (5 reasoning) tokens, $0.000370",
     ]
+
+
+def test_s105_console_names_a_workflow() -> None:
+    """It is no agent, and may have no name."""
+    terminal = Terminal()
+    for name in ("ночь", None):
+        with rlm_otel.run(name, workflow=True, callbacks=[ConsoleCallback(file=terminal.file)]):
+            pass
+    said = [line.partition(":")[0] for line in terminal.lines]
+    assert said == ["workflow ночь ...", "workflow ночь", "workflow ...", "workflow"]
 
 
 def test_console_shows_retries_failures_and_unknown_costs() -> None:

@@ -144,7 +144,10 @@ def service(environ: dict[str, str]) -> Iterator[int]:
 
 def test_the_service_streams_and_survives_clients_that_go_away() -> None:
     """One client reads to the end; the next goes away while the model is still writing: `cancelled`, in all levels."""
-    script = (Answer(chunks=("He", "llo")), Answer(chunks=("a", *["b"] * 50), chunk_delay_s=0.05))
+    script = (
+        Answer(chunks=("He", "llo"), usage=Tokens(input=5, output=2)),
+        Answer(chunks=("a", *["b"] * 50), chunk_delay_s=0.05),
+    )
     with ScriptedServer(script) as server, Receiver() as receiver:
         with service(environment(server, receiver)) as port:
             whole = http.client.HTTPConnection("127.0.0.1", port, timeout=10)

@@ -121,9 +121,10 @@ def test_a_result_without_a_trace_is_measured_all_the_same(rig: Rig) -> None:
         (("0" * 31 + "1", "", 1), "feedback(name=''): give a text that says what is judged, such as 'thumbs'"),
         (("0" * 31 + "1", "thumbs", "5"), "feedback(value='5'): give a finite number, or True and False"),
         (("0" * 31 + "1", "thumbs", float("nan")), "feedback(value=nan): give a finite number, or True and False"),
+        (("0" * 31 + "1", "thumbs", 10**400), "feedback(value=1000"),
         (("0" * 31 + "1", "thumbs"), "feedback('thumbs') has neither a value nor a label; give one of them"),
     ],
-    ids=["no id", "None", "no name", "text", "nan", "nothing"],
+    ids=["no id", "None", "no name", "text", "nan", "beyond floats", "nothing"],
 )
 def test_mistakes_are_told(arguments: Any, message: str) -> None:
     """With what would do."""
@@ -131,6 +132,14 @@ def test_mistakes_are_told(arguments: Any, message: str) -> None:
         rlm_otel.feedback(*arguments, callbacks=[])
     assert str(raised.value).startswith(message)
     assert failures() == {}
+
+
+@pytest.mark.parametrize("text", [{"label": 5}, {"label": ""}, {"explanation": 5}], ids=str)
+def test_a_text_that_is_none_is_told(text: Any) -> None:
+    """A label is one of few words on a metric, and never a number."""
+    [name] = text
+    with pytest.raises(TypeError, match=rf"feedback\({name}=.*\): give a text with something in it, or leave it out"):
+        rlm_otel.feedback("0" * 31 + "1", "thumbs", 1, callbacks=[], **text)
 
 
 def test_by_default_it_goes_where_everything_goes() -> None:

@@ -1,8 +1,10 @@
 """`llm_call`: model calls by other SDKs and bare HTTP have the spans and metrics of the runner's."""
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable, Mapping
+from enum import IntEnum, StrEnum
 from typing import Any
 
 import pytest
@@ -14,7 +16,7 @@ from rlm_otel.bracket import Bracket
 from rlm_otel.emitter import Emitter
 from rlm_otel.events import Finished, Run
 from rlm_otel.testing import Answer, Recorder, StepClock, Tokens
-from rlm_otel.told import told_cost, told_usage
+from rlm_otel.told import told_cost, told_reasons, told_usage
 from tests.rig import Rig
 
 URL = "https://api.anthropic.com/v1/messages"
@@ -323,6 +325,50 @@ def test_a_usage_that_is_none_is_told(rig: Rig, usage: Any, message: str) -> Non
     assert str(raised.value).startswith(message)
 
 
+class Spoken(StrEnum):
+    """As some SDKs have reasons."""
+
+    END = "end_turn"
+
+
+class Numbered(IntEnum):
+    """As protocol buffers have them."""
+
+    STOP = 1
+
+
+@pytest.mark.parametrize(
+    ("given", "reasons"),
+    [(None, ()), ("stop", ("stop",)), (["stop", "length"], ("stop", "length")), (Spoken.END, ("end_turn",)),
+     (Numbered.STOP, ("STOP",)), ([Numbered.STOP, "stop"], ("STOP", "stop"))],
+    ids=["none", "text", "several", "enum of texts", "enum of numbers", "mixed"],
+)  # fmt: skip
+def test_s52_finish_reasons_as_vendors_write_them(given: Any, reasons: tuple[str, ...]) -> None:
+    """A member of an enum is its text, or else its name."""
+    assert told_reasons(given) == reasons
+
+
+@pytest.mark.parametrize("given", [5, [None], {1: 2}], ids=str)
+def test_a_finish_reason_that_is_none_is_told(given: Any) -> None:
+    """With what would do."""
+    with pytest.raises(TypeError, match=r"give the vendor's word, such as 'stop', or one for each choice"):
+        told_reasons(given)
+
+
+@pytest.mark.parametrize("piece", [None, 5, b"x"], ids=str)
+def test_s28_a_piece_that_is_no_text_counts_as_empty(rigs: Callable[..., Rig], piece: Any) -> None:
+    """Vendors send None between texts: the block ends well, with the texts; so it does where a reply is no text."""
+    rig = rigs(content="span")
+    for text, finished in ((None, True), (None, False), (7, True)):
+        with call(rig) as it:
+            it.chunk("a")
+            it.chunk(piece)
+            if finished:
+                finish(it, text)  # type: ignore[arg-type]  # a vendor's odd answer
+    said = [json.loads(str(span.attributes["gen_ai.output.messages"]))[0]["parts"][0]["content"] for span in rig.spans]
+    assert said == ["a", "a", "7"]
+
+
 @pytest.mark.parametrize("cost", [-1, float("nan"), "3", True], ids=str)
 def test_a_cost_that_is_none_is_told(cost: object) -> None:
     """US dollars from 0."""
@@ -360,6 +406,8 @@ def test_provider_and_model_are_needed() -> None:
     """Texts with something in them."""
     with pytest.raises(TypeError, match=r"llm_call\(provider=''\): give a text, such as provider='anthropic'"):
         rlm_otel.llm_call(provider="", model="m")
+    with pytest.raises(TypeError, match=r"llm_call\(operation=5\): give a text, such as operation='chat'"):
+        rlm_otel.llm_call(provider="ollama", model="m", operation=5)  # type: ignore[arg-type]  # that is the test
 
 
 def test_a_block_in_no_context_of_ours_is_quiet_about_it(rig: Rig) -> None:

@@ -374,6 +374,49 @@ async def test_a_generator_belongs_to_where_it_was_called(rig: Rig, kind: str) -
     )
 
 
+def test_a_generator_that_is_asked_while_it_runs_says_so_and_goes_on(rig: Rig) -> None:
+    """Python's own exception, as for any generator; the run is over when the generator is."""
+    said: list[str] = []
+
+    @rlm_otel.run
+    def itself() -> Iterator[str]:
+        for ask in (running.__next__, running.close):
+            with pytest.raises(ValueError, match="already executing") as raised:
+                ask()
+            said.append(str(raised.value))
+        yield "one"
+        yield "two"
+
+    with outer(rig):
+        running: Any = itself()
+        assert list(running) == ["one", "two"]
+    assert said == ["generator already executing"] * 2
+    assert rig.outline() == "invoke_agent outer\n  invoke_agent itself"
+
+
+async def test_an_async_generator_that_two_tasks_read_goes_on(rig: Rig) -> None:
+    """The second task, and one that would close it, are told so by Python; the first reads to the end."""
+    goes_on = asyncio.Event()
+
+    @rlm_otel.run
+    async def slow() -> AsyncIterator[str]:
+        await goes_on.wait()
+        yield "one"
+
+    async with outer(rig):
+        stream: Any = slow()
+        first = asyncio.create_task(anext(stream))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for ask in (lambda: anext(stream), stream.aclose):
+            with pytest.raises(RuntimeError, match="already running"):
+                await ask()
+        goes_on.set()
+        assert await first == "one"
+        assert [piece async for piece in stream] == []
+    assert rig.outline() == "invoke_agent outer\n  invoke_agent slow"
+
+
 def test_a_generator_may_be_read_by_a_thread_for_each_item(rig: Rig) -> None:
     """As web frameworks do with sync generators; parents stay right."""
 

@@ -368,6 +368,18 @@ def test_s105_a_workflow_of_agents(rigs: Callable[..., Rig]) -> None:
         "        chat gpt-4o rlm.depth=2\n"
         "invoke_workflow rlm.depth=0"
     )
+    told: list[tuple[object, object]] = []
+
+    class Hooks:
+        def on_run_start(self, workflow: str | None, agent: str | None) -> None:
+            told.append((workflow, agent))
+
+        def on_run_end(self, workflow: str | None, agent: str | None) -> None:
+            told.append((workflow, agent))
+
+    with rlm_otel.run("day", workflow=True, callbacks=[Hooks()]), rlm_otel.run("inner"):
+        pass
+    assert told == [("day", None), (None, "inner"), (None, "inner"), ("day", None)]
     durations = rig.points("gen_ai.invoke_workflow.duration")
     assert [point.attributes for point in durations] == [
         {"gen_ai.workflow.name": "pipeline"},

@@ -1,14 +1,17 @@
 """`tool`: uses of tools by the application's own code; the arguments are content, the tool's exception is its own."""
 
+import contextlib
 import dataclasses
 import datetime
 import json
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import rlm_otel
+from rlm_otel.callbacks import JSONLLogger, MetricsCollector
 from rlm_otel.plain_json import json_of
 from rlm_otel.testing import Answer, Tool
 from tests.rig import Rig
@@ -183,16 +186,52 @@ def test_what_refers_to_itself_and_what_is_too_long() -> None:
     assert (len(text), text[:9], text[-1]) == (65_537, "[0, 1, 2,", "…")
 
 
-def test_s49_on_error_is_called_once_where_a_failure_arose(rig: Rig) -> None:
-    """For a tool of one's own, whose exception leaves it; the run that it leaves as well does not tell it again."""
-    told: list[object] = []
+class Failures(rlm_otel.BaseCallback):
+    """Notes what it is told of failures."""
 
-    class Hooks:
-        def on_error(self, error: BaseException, run_id: str) -> None:
-            told.append((str(error), run_id))
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str, object]] = []
 
+    def on_tool_end(self, tool_name: str, tool_output: str, error: object, run_id: str | None) -> None:
+        self.told.append(("on_tool_end", str(error), run_id))
+
+    def on_error(self, error: BaseException, operation_id: str) -> None:
+        self.told.append(("on_error", str(error), operation_id))
+
+    def on_run_end(self, result: object, error: object, operation_id: str) -> None:
+        self.told.append(("on_run_end", str(error), operation_id))
+
+
+def test_s49_on_error_is_called_once_for_a_failure_of_a_tool_that_leaves_the_run(rig: Rig, tmp_path: Path) -> None:
+    """By the run: of a tool's own failure `on_tool_end` tells, as in a run of `RLM`. It is on the tool's span alone."""
+    failures, counts, lines = Failures(), MetricsCollector(), JSONLLogger(tmp_path / "log.jsonl")
     with pytest.raises(LookupError):
-        with rlm_otel.run("outer", callbacks=[Hooks(), rig.callback]) as run, rlm_otel.tool("find"):
+        with rlm_otel.run("outer", callbacks=[failures, counts, lines, rig.callback]) as run, rlm_otel.tool("find"):
             raise LookupError("no")
-    assert told == [("no", run.id)]
+    lines.close()
+    assert failures.told == [(hook, "no", run.id) for hook in ("on_tool_end", "on_error", "on_run_end")]
+    assert counts.errors == 1
+    events = [json.loads(line)["event"] for line in (tmp_path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert events == ["run_start", "tool_start", "tool_end", "error", "run_end"]
     assert [len(span.events) for span in rig.spans] == [0, 1]
+
+
+def test_s52_a_failure_of_a_tool_that_is_handled_is_no_error(rig: Rig) -> None:
+    """The tool's span and its `on_tool_end` have it; the run is completed, and nobody is told of an error."""
+    failures, counts = Failures(), MetricsCollector()
+    with rlm_otel.run("outer", callbacks=[failures, counts, rig.callback]) as run:
+        with contextlib.suppress(LookupError), rlm_otel.tool("find"):
+            raise LookupError("no")
+    assert failures.told == [("on_tool_end", "no", run.id), ("on_run_end", "None", run.id)]
+    assert counts.errors == 0
+    assert rig.outline() == "invoke_agent outer\n  execute_tool find !LookupError"
+
+
+def test_s49_a_failure_of_a_call_in_a_tool_is_told_once(rig: Rig) -> None:
+    """By the call, where it arose; neither the tool nor the run that it leaves tells it again."""
+    failures = Failures()
+    call = rlm_otel.llm_call(provider="ollama", model="qwen3")
+    with pytest.raises(LookupError):
+        with rlm_otel.run("outer", callbacks=[failures, rig.callback]), rlm_otel.tool("find"), call:
+            raise LookupError("no")
+    assert [told for told in failures.told if told[0] == "on_error"] == [("on_error", "no", call.id)]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rlm_otel.observed_call import LLMCall, llm_call
     from rlm_otel.observed_run import ObservedRun, run
     from rlm_otel.observed_tool import ObservedTool, tool
+    from rlm_otel.observing import flush, shutdown
     from rlm_otel.otel import OTelCallback
     from rlm_otel.outcome import Usage
     from rlm_otel.prices import Price
@@ -54,11 +55,13 @@ __all__ = [
     "instrument_openai",
     "extract",
     "feedback",
+    "flush",
     "inject",
     "llm_call",
     "prompt",
     "run",
     "run_in_executor",
+    "shutdown",
     "suppress",
     "tool",
 ]
@@ -92,11 +95,13 @@ _HOMES: Final = {
     "instrument_openai": "adapters.openai",
     "extract": "carrier",
     "feedback": "scoring",
+    "flush": "observing",
     "inject": "carrier",
     "llm_call": "observed_call",
     "prompt": "ambient",
     "run": "observed_run",
     "run_in_executor": "threads",
+    "shutdown": "observing",
     "suppress": "ambient",
     "tool": "observed_tool",
 }

@@ -11,12 +11,13 @@ from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
 from rlm_otel.errors import Leave, StopRun, weakly
-from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started
+from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started, ToolCall
 from rlm_otel.fence import fence
 from rlm_otel.live import table
 from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
 from rlm_otel.records import Ended, Record, ended
+from rlm_otel.rising import Risen, are_told, passage
 from rlm_otel.tallies import kept
 
 
@@ -82,8 +83,7 @@ class Bracket:
             prompt=current_prompt.get() or (above.prompt if above else None),
         )
         self.chunk_gaps_s: list[float] = []
-        self._from_below: list[tuple[Callable[[], BaseException | None], bool]] = []
-        """Exceptions that came up here, and whether listeners know: of a call refused at its start only hooks do."""
+        self._risen: list[Risen] = []
         self.children: list[Record] = []
         """Of a run: what has ended below it."""
         self._open: list[None] = []  # its one item is popped by whoever ends the operation: atomic without a lock
@@ -226,6 +226,7 @@ class Bracket:
 
     def _finished(self, error: BaseException | None, now: int) -> Finished:
         outcome, failure = sums.verdict(error, self._failure)
+        way, tells = self._rises(failure, error)
         usage, result = self.usage, self.result
         cost: Cost | Unpriced | None = None
         if self._is_run:
@@ -245,7 +246,8 @@ class Bracket:
             elapsed_s=(now - self.start_ns) / 1e9,
             outcome=outcome,
             failure=failure,
-            passage=self._passage(failure, error),
+            passage=way,
+            tells_failure=tells,
             result=result,
             usage=usage,
             cost=cost,
@@ -263,45 +265,33 @@ class Bracket:
         return self.parent if self._is_run else self._enclosing
 
     def _call_start_hooks(self) -> BaseException | None:
-        if not self.emitter.has_hooks:
-            return None
-        name = hooks.start_hook(self.operation)
-        if not self.emitter.has(name):
+        if not self.emitter.has_hooks or not self.emitter.has(hooks.start_hook(self.operation)):
             return None
         try:
-            self.emitter.call(name, hooks.start_payload(self._started()), self._scope())
+            self.emitter.call_start(self._started(), self._scope())
         except BaseException as error:  # noqa: BLE001 - raised once those that were told are told of the end
             return error
         return None
 
     def _call_end_hooks(self, finished: Finished) -> None:
-        if not self.emitter.has_hooks:
-            return
-        name = hooks.end_hook(finished)
-        stop: StopRun | None = None
-        if self._is_for_on_error(finished) and self.emitter.has("on_error"):
-            try:
-                self.emitter.call("on_error", hooks.error_payload(finished), self._scope())
-            except StopRun as raised:
-                stop = raised
-        if name is not None and self.emitter.has(name):
-            self.emitter.call(name, hooks.end_payload(finished), self._scope())
-        if stop is not None:
-            raise stop
+        if self.emitter.has_hooks:
+            self.emitter.call_end(finished, self._scope(), is_for_on_error=self._is_for_on_error(finished))
 
-    def _passage(self, failure: Failure | None, error: BaseException | None) -> Passage:
+    def _rises(self, failure: Failure | None, error: BaseException | None) -> tuple[Passage, bool]:
+        """How this operation stands to its failure, and whether it is the one that tells listeners of it."""
         exception = failure.exception if failure is not None else None
-        if exception is None:
-            return "new"
-        if error is not None and self.parent is not None:
-            self.parent._from_below.append((weakly(exception), self._begun))
-        if any(exception is other() and listeners_know for other, listeners_know in self._from_below):
-            return "passing"
-        return "new" if error is not None else "handled"
+        leaves = error is not None
+        listeners_told, hooks_told = are_told(self._risen, exception)
+        tells = failure is not None and not isinstance(self.operation, ToolCall) and (leaves or exception is None)
+        if exception is not None and leaves and self.parent is not None:
+            told_here = tells and self._begun
+            risen = Risen(weakly(exception), self._begun, listeners_told or told_here, hooks_told or tells)
+            self.parent._risen.append(risen)
+        return passage(self._risen, exception, leaves=leaves), tells and not listeners_told
 
     def _is_for_on_error(self, finished: Finished) -> bool:
-        """Whether hooks are to be told here: the failure leaves, and was not told below, not even to hooks alone."""
+        """Whether hooks are to be told here: the failure leaves a run or call, and no hook was told of it inside."""
         failure = finished.failure
-        if failure is None or finished.passage != "new":
+        if failure is None or finished.passage == "handled" or isinstance(self.operation, ToolCall):
             return False
-        return not any(failure.exception is other() for other, _ in self._from_below)
+        return not are_told(self._risen, failure.exception)[1]

@@ -13,7 +13,7 @@ from rlm_otel.callbacks.fifo import AsyncHooks
 from rlm_otel.callbacks.plan import HOOK_NAMES, HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
 from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
 from rlm_otel.errors import StopRun
-from rlm_otel.events import Chunk, Event, Link, Listener, Retrying, Started, Tracing
+from rlm_otel.events import Chunk, Event, Finished, Link, Listener, Retrying, Started, Tracing
 from rlm_otel.fence import fence, logger
 from rlm_otel.outcome import Score
 from rlm_otel.prices import PriceList
@@ -123,6 +123,24 @@ class Emitter:
                 self._call_inline(planned, hook, planned_hook, payload, scope)
             except StopRun as error:
                 stop = stop or error
+        if stop is not None:
+            raise stop
+
+    def call_start(self, started: Started, scope: "Bracket | None") -> None:
+        """Calls the hook of an operation's start."""
+        self.call(hooks.start_hook(started.operation), hooks.start_payload(started), scope)
+
+    def call_end(self, finished: Finished, scope: "Bracket | None", *, is_for_on_error: bool) -> None:
+        """Calls `on_error` where that is to be, then the hook of the end; a `StopRun` of the first is raised last."""
+        name = hooks.end_hook(finished)
+        stop: StopRun | None = None
+        if is_for_on_error and self.has("on_error"):
+            try:
+                self.call("on_error", hooks.error_payload(finished), scope)
+            except StopRun as raised:
+                stop = raised
+        if name is not None and self.has(name):
+            self.call(name, hooks.end_payload(finished), scope)
         if stop is not None:
             raise stop
 

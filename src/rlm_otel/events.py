@@ -208,8 +208,11 @@ class Finished(_Event):
     outcome: Outcome
     failure: Failure | None = None
     passage: Passage = "new"
-    """Of a failure: `new` arose here and leaves (what `on_error` tells), `handled` arose here and goes to the model (a
-    tool's), `passing` came up from an operation below and was told there."""
+    """Of a failure: `new` arose here and leaves, `handled` arose here and goes to the model (a tool's), `passing` came
+    up from an operation below and was recorded there."""
+    tells_failure: bool = False
+    """Whether this is where it failed for good, once for each failure: the run or call where it arose, or whose tool it
+    leaves. What becomes of a tool's own failure is the caller's affair."""
     result: Reply | ToolResult | RunResult | None = None
     usage: Usage | None = None
     cost: Cost | Unpriced | None = None

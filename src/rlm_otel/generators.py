@@ -9,7 +9,7 @@ import asyncio
 import contextvars
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import partial
-from types import TracebackType
+from types import AsyncGeneratorType, GeneratorType, TracebackType
 from typing import Any, Final
 
 from rlm_otel.block import Block, running_loop
@@ -20,8 +20,8 @@ from rlm_otel.errors import Leave
 class _Pieces:
     """What a generator gave, as its result: text pieces joined, up to a limit; or the value that it returned."""
 
-    def __init__(self, block: Block) -> None:
-        self._block: Any = block
+    def __init__(self, block: Any) -> None:
+        self._block = block
         self._texts: list[str] = []
         self._room = 2 * LIMIT_CHARS
 
@@ -35,19 +35,19 @@ class _Pieces:
             self._block.result("".join(self._texts) if returned is None else returned)
 
 
-class ObservedGenerator(Generator[Any, Any, Any]):
+class ObservedGenerator(Generator[object, object, object]):
     """A generator whose iteration is one operation; dropped before its end, that is `abandoned`."""
 
     _is_open: bool = False
     _ended: bool = False
 
-    def __init__(self, inner: Generator[Any, Any, Any], block: Block) -> None:
+    def __init__(self, inner: "GeneratorType[object, object, object]", block: Block) -> None:
         self._inner = inner
         self._block = block
         self._pieces = _Pieces(block)
         self._context = contextvars.copy_context()
 
-    def send(self, value: Any) -> Any:
+    def send(self, value: object) -> object:
         """Goes on to the next item."""
         if not self._is_open and not self._ended:
             self._ended = True  # unless it begins: what a hook stopped is over, as any generator that raised
@@ -55,15 +55,15 @@ class ObservedGenerator(Generator[Any, Any, Any]):
             self._is_open, self._ended = True, False
         return self._step(partial(self._inner.send, value))
 
-    def throw(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
+    def throw(self, kind: object, value: object = None, traceback: TracebackType | None = None) -> object:
         """Raises an exception where the generator waits."""
         error = _thrown(kind, value, traceback)
         return self._step(partial(self._inner.throw, error))
 
     def close(self) -> None:
         """Ends it where it is."""
-        if not self._is_open:
-            self._ended = True
+        if not self._is_open or self._inner.gi_running:
+            self._ended = self._ended or not self._is_open
             self._inner.close()
             return
         try:
@@ -73,10 +73,12 @@ class ObservedGenerator(Generator[Any, Any, Any]):
             raise
         self._end(Leave("closed"))
 
-    def _step(self, step: Callable[[], Any]) -> Any:
+    def _step(self, step: Callable[[], object]) -> object:
         if not self._is_open:
             if self._ended:
                 self._inner.close()  # it may never have begun
+            return step()
+        if self._inner.gi_running:  # in its own body, or in another thread: it says so itself, and goes on
             return step()
         try:
             item = self._context.run(step)
@@ -106,20 +108,20 @@ class ObservedGenerator(Generator[Any, Any, Any]):
                 self._block.abandon()
 
 
-class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
+class ObservedAsyncGenerator(AsyncGenerator[object, object]):
     """The same of an async generator."""
 
     _is_open: bool = False
     _ended: bool = False
     _loop: asyncio.AbstractEventLoop | None = None
 
-    def __init__(self, inner: AsyncGenerator[Any, Any], block: Block) -> None:
+    def __init__(self, inner: "AsyncGeneratorType[object, object]", block: Block) -> None:
         self._inner = inner
         self._block = block
         self._pieces = _Pieces(block)
         self._context = contextvars.copy_context()
 
-    async def asend(self, value: Any) -> Any:
+    async def asend(self, value: object) -> object:
         """Goes on to the next item."""
         if not self._is_open and not self._ended:
             self._ended = True
@@ -128,15 +130,15 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
             self._loop = running_loop()
         return await self._step(partial(self._inner.asend, value))
 
-    async def athrow(self, kind: Any, value: Any = None, traceback: TracebackType | None = None) -> Any:
+    async def athrow(self, kind: object, value: object = None, traceback: TracebackType | None = None) -> object:
         """Raises an exception where the generator waits."""
         error = _thrown(kind, value, traceback)
         return await self._step(partial(self._inner.athrow, error))
 
     async def aclose(self) -> None:
         """Ends it where it is."""
-        if not self._is_open:
-            self._ended = True
+        if not self._is_open or self._inner.ag_running:
+            self._ended = self._ended or not self._is_open
             await self._inner.aclose()
             return
         try:
@@ -146,10 +148,12 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
             raise
         await self._end(Leave("closed"))
 
-    async def _step(self, step: Callable[[], Awaitable[Any]]) -> Any:
+    async def _step(self, step: Callable[[], Awaitable[object]]) -> object:
         if not self._is_open:
             if self._ended:
                 await self._inner.aclose()
+            return await step()
+        if self._inner.ag_running:  # another task waits for it
             return await step()
         try:
             item = await _Within(self._context, step)
@@ -176,7 +180,7 @@ class ObservedAsyncGenerator(AsyncGenerator[Any, Any]):
                 self._loop.call_soon_threadsafe(_close_soon, self._loop, self._inner, self._context)
 
 
-def _thrown(kind: Any, value: Any, traceback: TracebackType | None) -> BaseException:
+def _thrown(kind: Any, value: object, traceback: TracebackType | None) -> BaseException:
     """The exception that `throw` was given, in its older form as well: class, value and traceback."""
     error: Any = kind if value is None else value
     if not isinstance(error, BaseException):
@@ -188,13 +192,14 @@ def _thrown(kind: Any, value: Any, traceback: TracebackType | None) -> BaseExcep
 class _Within:
     """Awaits something in a context: each step of it runs there."""
 
-    def __init__(self, context: contextvars.Context, begin: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(self, context: contextvars.Context, begin: Callable[[], Awaitable[object]]) -> None:
         self._context = context
         self._begin = begin
 
-    def __await__(self) -> Generator[Any, Any, Any]:
+    def __await__(self) -> Generator[object, object, object]:
         run = self._context.run
-        steps: Any = run(lambda: self._begin().__await__())
+        steps: Generator[object, object, object] = run(lambda: self._begin().__await__())
+        go_on: Any
         go_on, value = steps.send, None
         while True:
             try:
@@ -211,11 +216,13 @@ _closing: Final[set[asyncio.Task[None]]] = set()
 """The event loop alone would let go of its tasks."""
 
 
-def _close_soon(loop: asyncio.AbstractEventLoop, inner: AsyncGenerator[Any, Any], context: contextvars.Context) -> None:
+def _close_soon(
+    loop: asyncio.AbstractEventLoop, inner: AsyncGenerator[object, object], context: contextvars.Context
+) -> None:
     task = loop.create_task(_closed(inner), context=context)
     _closing.add(task)
     task.add_done_callback(_closing.discard)
 
 
-async def _closed(inner: AsyncGenerator[Any, Any]) -> None:
+async def _closed(inner: AsyncGenerator[object, object]) -> None:
     await inner.aclose()

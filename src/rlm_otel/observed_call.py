@@ -15,8 +15,9 @@ from rlm_otel.errors import Leave
 from rlm_otel.events import ModelCall, Retrying
 from rlm_otel.messages import Message, Text
 from rlm_otel.outcome import Reply, Usage
+from rlm_otel.plain_json import json_of
 from rlm_otel.reader import read_request
-from rlm_otel.told import told_cost, told_messages, told_usage
+from rlm_otel.told import told_cost, told_messages, told_reasons, told_usage
 
 _PORTS: Final = {"http": 80, "https": 443}
 logger: Final = logging.getLogger("rlm_otel")
@@ -34,14 +35,16 @@ class LLMCall(Block):
         super().__init__(call, callbacks)
         self._texts: list[str] = []
 
-    def chunk(self, text: str = "", *, kind: Piece = "text") -> None:
+    def chunk(self, text: str | None = "", *, kind: Piece = "text") -> None:
         """A piece of a streamed reply arrived, also an empty one; `kind` is what it is a piece of.
 
-        The first one, the first with something in it, and the first of the answer's text are timed.
+        The first one, the first with something in it, and the first of the answer's text are timed. What is no text
+        counts as empty: vendors send None, and worse.
         """
         call = self._ours
         if self._finished:
             return
+        text = text if isinstance(text, str) else ""
         if isinstance(call.operation, ModelCall) and not call.operation.stream:
             call.operation = replace(call.operation, stream=True)
             call.emitter.annotate(call.id, {sc.REQUEST_STREAM: True})
@@ -74,14 +77,15 @@ class LLMCall(Block):
 
         `text`: else that of the chunks. `usage`: a `Usage`, a mapping with its names, or the usage block of OpenAI's or
         Anthropic's API as it came. `finish_reason`: in the vendor's words, one a choice. `cost`: in USD, where the
-        vendor says so. `model`: the one that answered. Raises TypeError or ValueError for a usage or cost that is none.
+        vendor says so. `model`: the one that answered. Raises TypeError or ValueError for what is no usage, cost or
+        reason.
         """
         call, counted, usd = self._ours, told_usage(usage), told_cost(cost)
+        reasons = told_reasons(finish_reason)
         if self._finished:
             return
         self._finished = True
-        reasons = (finish_reason,) if isinstance(finish_reason, str) else tuple(finish_reason or ())
-        said = self._texts if text is None else [text]
+        said = self._texts if text is None else [json_of(text)]
         call.result = replace(_reply(said), finish_reasons=reasons, id=response_id, model=model)
         call.usage, call.reported_cost = counted, usd
         call.finish()
@@ -146,11 +150,9 @@ def llm_call(
     text_completion or embeddings. Streams: `stream=True`, and `call.chunk(text)` for each piece. `callbacks`: as in
     `run`.
     """
-    given: tuple[tuple[str, object, str], ...] = (("provider", provider, "anthropic"), ("model", model, "gpt-4o"))
-    for name, value, example in given:
-        if not isinstance(value, str) or not value:
-            msg = f"llm_call({name}={value!r}): give a text, such as {name}={example!r}"
-            raise TypeError(msg)
+    _check("provider", provider, "anthropic")
+    _check("model", model, "gpt-4o")
+    _check("operation", operation, "chat")
     address, port = _server(url)
     call = ModelCall(
         provider=provider,
@@ -163,6 +165,12 @@ def llm_call(
         messages=told_messages(input),
     )
     return LLMCall(call, callbacks)
+
+
+def _check(name: str, value: object, example: str) -> None:
+    if not isinstance(value, str) or not value:
+        msg = f"llm_call({name}={value!r}): give a text, such as {name}={example!r}"
+        raise TypeError(msg)
 
 
 def _server(url: str | None) -> tuple[str | None, int | None]:

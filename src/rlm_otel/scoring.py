@@ -1,6 +1,7 @@
 """`feedback`: what the application, a judge or a user thinks of a reply, linked to the run that gave it."""
 
 import math
+from contextlib import suppress
 
 from rlm_otel.block import Callbacks
 from rlm_otel.events import Link
@@ -27,6 +28,11 @@ def feedback(
     `callbacks`: as in `run`.
     """
     link = _link(trace_id_or_result)
+    texts: tuple[tuple[str, object], ...] = (("label", label), ("explanation", explanation))
+    for what, text in texts:
+        if text is not None and (not isinstance(text, str) or not text):
+            msg = f"feedback({what}={text!r}): give a text with something in it, or leave it out"
+            raise TypeError(msg)
     score = Score(name=_name(name), value=_number(value), label=label, explanation=explanation)
     if score.value is None and label is None:
         msg = f"feedback({name!r}) has neither a value nor a label; give one of them"
@@ -60,7 +66,11 @@ def _name(name: object) -> str:
 def _number(value: object) -> float | None:
     if value is None:
         return None
-    if not isinstance(value, int | float) or not math.isfinite(value):
+    number = math.inf
+    if isinstance(value, int | float):
+        with suppress(OverflowError):  # an int beyond all floats
+            number = float(value)
+    if not math.isfinite(number):
         msg = f"feedback(value={value!r}): give a finite number, or True and False"
         raise TypeError(msg)
-    return float(value)
+    return number

@@ -1,6 +1,7 @@
-"""What an application tells of its own work, in our words: messages, token counts, cost."""
+"""What an application tells of its own work, in our words: messages, token counts, finish reasons, cost."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Final
 
 from rlm_otel.messages import Message, Text
@@ -98,3 +99,21 @@ def told_cost(cost: object) -> float | None:
         msg = f"cost={cost!r} is no amount; give US dollars from 0, or None where it is unknown"
         raise ValueError(msg)
     return float(cost)
+
+
+def told_reasons(given: object) -> tuple[str, ...]:
+    """The finish reasons, one a choice, also as members of a vendor's enum. Raises TypeError for what is none."""
+    if given is None:
+        return ()
+    if isinstance(given, str | Enum) or not isinstance(given, Iterable):
+        return (_reason(given, given),)
+    return tuple(_reason(one, given) for one in given)
+
+
+def _reason(one: object, given: object) -> str:
+    if isinstance(one, Enum):
+        one = one.value if isinstance(one.value, str) else one.name
+    if isinstance(one, str):
+        return one
+    msg = f"finish_reason={given!r}: give the vendor's word, such as 'stop', or one for each choice"
+    raise TypeError(msg)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 
 from rlm_otel.ambient import current_bracket
 from rlm_otel.callbacks.arguments import check_amount, check_whole
 from rlm_otel.callbacks.base import BaseCallback
 from rlm_otel.callbacks.lock import ForkLock
 from rlm_otel.errors import BudgetExceeded
+from rlm_otel.fence import logger
 from rlm_otel.outcome import Cost, Unpriced, Usage
 from rlm_otel.prices import Price, PriceList, default_prices
 
@@ -28,9 +30,9 @@ class _Used:
 class BudgetCallback(BaseCallback):
     """Raises `BudgetExceeded` before a model call that would go over: a call that is running is not cut short.
 
-    Everything is counted for each root run with its sub-runs. `max_cost` is in USD; `max_depth` is the deepest run
-    allowed, root = 0. `prices` (model name -> price) come before the public price list; a cost budget stops the first
-    call of a model that has none. ValueError for a limit that makes no sense.
+    Everything is counted for each root run with its sub-runs; a call in no run counts for itself. `max_cost` is in USD;
+    `max_depth` is the deepest run allowed, root = 0. `prices` (model name -> price) come before the public price list;
+    a cost budget stops the first call of a model that has none. ValueError for a limit that makes no sense.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class BudgetCallback(BaseCallback):
 
     def on_llm_start(self, prompt: str, **kwargs: object) -> None:
         """Refuses a call for which nothing is left; else counts it, before others can."""
+        if kwargs.get("run_id") is None:
+            _hint()
         self._check_price(kwargs)
         with self._lock:
             used = self._of(kwargs)
@@ -155,3 +159,12 @@ class BudgetCallback(BaseCallback):
                     "Give prices= for the models that answer, or use max_calls=."
                 )
         return None
+
+
+@cache
+def _hint() -> None:
+    """Says once that a limit which nobody can reach is none."""
+    logger.warning(
+        "BudgetCallback is told of a model call in no run: its limits hold for this call alone; for a limit over "
+        "several put `with rlm_otel.run(..., callbacks=[..., budget])` around them; further ones are not told"
+    )

@@ -38,7 +38,12 @@ def start_payload(event: Started) -> Payload:
         payload["trace_id"] = event.parent.trace_id
     match event.operation:
         case Run() as run:
-            payload.update(prompt=prompt_text(run.messages), messages=run.messages, provider=run.provider)
+            payload.update(
+                prompt=prompt_text(run.messages),
+                messages=run.messages,
+                provider=run.provider,
+                workflow=run.workflow,
+            )
         case ModelCall() as call:
             payload.update(
                 prompt=prompt_text(call.messages),
@@ -57,9 +62,9 @@ def end_payload(event: Finished) -> Payload:
     payload = _common(event)
     payload.update(_ends(event))
     match event.operation:
-        case Run():
+        case Run() as run:
             result = event.result if isinstance(event.result, RunResult) else RunResult()
-            payload.update(result=result, error=_exception(event.failure))
+            payload.update(result=result, error=_exception(event.failure), workflow=run.workflow)
         case ModelCall() as call:
             reply = event.result if isinstance(event.result, Reply) else None
             payload.update(

@@ -76,7 +76,7 @@ class JSONLLogger(BaseCallback):
                 yield "retry", {**waits, **self._failure(event.failure)}
             case Finished():
                 ends = {**self._failure(event.failure), **_ends(event)}
-                if event.failure is not None and event.passage == "new":
+                if event.tells_failure:
                     yield "error", ends
                 if not isinstance(event.operation, ModelCall) or event.failure is None:
                     yield self._end(event, ends)
@@ -134,11 +134,13 @@ def _identity(event: Event) -> Fields:
         "depth": origin.depth,
         "agent": origin.agent,
         "conversation": origin.conversation,
+        "prompt_name": origin.prompt.name if origin.prompt else None,
+        "prompt_version": origin.prompt.version if origin.prompt else None,
         "labels": dict(origin.labels) or None,
     }
     match operation:
         case Run():
-            fields.update(model=operation.model, provider=operation.provider)
+            fields.update(model=operation.model, provider=operation.provider, workflow=operation.workflow)
         case ModelCall():
             fields.update(model=operation.model, provider=operation.provider, turn=operation.turn)
         case ToolCall():

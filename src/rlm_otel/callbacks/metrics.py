@@ -134,7 +134,7 @@ class MetricsCollector(BaseCallback):
     def on_event(self, event: Event, /) -> None:
         """Takes note of an event."""
         with self._lock:
-            if isinstance(event, Finished) and event.failure is not None and event.passage == "new":
+            if isinstance(event, Finished) and event.tells_failure:
                 self.errors += 1
             if isinstance(event, Finished):
                 self._count(record(event))

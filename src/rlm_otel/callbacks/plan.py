@@ -29,8 +29,8 @@ COMMON: Final = ("operation_id", "parent_id", "run_id", "root_id", "trace_id", "
 
 _ENDS: Final = ("outcome", "usage", "cost", "elapsed_s")
 EXTRAS: Final[dict[str, tuple[str, ...]]] = {
-    "on_run_start": ("messages", "provider"),
-    "on_run_end": (*_ENDS, "error"),
+    "on_run_start": ("messages", "provider", "workflow"),
+    "on_run_end": (*_ENDS, "error", "workflow"),
     "on_llm_start": ("messages", "provider", "turn", "stream"),
     "on_token": (),
     "on_llm_end": (*_ENDS, "provider", "turn", "first_token_s"),

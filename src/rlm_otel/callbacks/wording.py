@@ -13,6 +13,8 @@ _LIMIT: Final = 200
 def name_of(operation: Operation, agent: str | None) -> str:
     """What it is, such as `run planner (gpt-4o)`."""
     match operation:
+        case Run(workflow=str(name)):
+            return f"workflow {name}".rstrip()
         case Run() as run:
             named = f"run {agent}" if agent else "run"
             return f"{named} ({run.model})" if run.model else named

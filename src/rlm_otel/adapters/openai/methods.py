@@ -20,7 +20,7 @@ def methods_for(observer: Observer, sdk: Any, *, is_async: bool) -> Methods:
 
 
 def _sync_methods(observer: Observer, sdk: Any) -> Methods:
-    def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
+    def request(self: object, cast_to: object, options: Any, **more: object) -> object:
         call = observer.open(self, options, is_async=False)
         if call is None:
             return sdk.request(self, cast_to, options, **more)
@@ -30,7 +30,7 @@ def _sync_methods(observer: Observer, sdk: Any) -> Methods:
             call.came(response)
         return response
 
-    def _sleep_for_retry(self: Any, **about: Any) -> Any:
+    def _sleep_for_retry(self: object, **about: Any) -> object:
         call = _of(observer)
         event = failed_attempt(call, self, **about) if call is not None else None
         if call is not None and event is not None:
@@ -41,7 +41,7 @@ def _sync_methods(observer: Observer, sdk: Any) -> Methods:
 
 
 def _async_methods(observer: Observer, sdk: Any) -> Methods:
-    async def request(self: Any, cast_to: Any, options: Any, **more: Any) -> Any:
+    async def request(self: object, cast_to: object, options: Any, **more: object) -> object:
         call = observer.open(self, options, is_async=True)
         if call is None:
             return await sdk.request(self, cast_to, options, **more)
@@ -57,7 +57,7 @@ def _async_methods(observer: Observer, sdk: Any) -> Methods:
         await call.settle()
         return response
 
-    async def _sleep_for_retry(self: Any, **about: Any) -> Any:
+    async def _sleep_for_retry(self: object, **about: Any) -> object:
         call = _of(observer)
         event = failed_attempt(call, self, **about) if call is not None else None
         if call is not None and event is not None:
@@ -70,12 +70,12 @@ def _async_methods(observer: Observer, sdk: Any) -> Methods:
 def _steps(observer: Observer, sdk: Any) -> Methods:
     """Steps that sync and async clients have alike; what an async one of them returns is awaited by the SDK."""
 
-    def _calculate_retry_timeout(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def _calculate_retry_timeout(self: object, *args: object, **kwargs: object) -> object:
         call = _of(observer)
         wait_s = call.take_wait() if call is not None else None
         return sdk._calculate_retry_timeout(self, *args, **kwargs) if wait_s is None else wait_s
 
-    def _process_response(self: Any, **about: Any) -> Any:
+    def _process_response(self: object, **about: Any) -> object:
         call = _of(observer)
         if call is not None:
             call.saw(about.get("response"), about.get("retries_taken"))

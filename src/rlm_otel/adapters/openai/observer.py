@@ -85,7 +85,7 @@ def body_of(options: "FinalRequestOptions") -> Mapping[str, object]:
     if options.method.lower() == "get":
         return options.params
     body = options.json_data if isinstance(options.json_data, Mapping) else {}
-    return {**body, **options.extra_json} if options.extra_json else body
+    return {**body, **options.extra_json} if isinstance(options.extra_json, Mapping) else body
 
 
 def _around() -> Bracket | None:

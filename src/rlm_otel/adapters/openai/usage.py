@@ -42,9 +42,9 @@ class Asking:
         if _reads_bytes(options) or not isinstance(options.json_data, Mapping):
             return cls(options)
         sent = {**options.json_data, "stream_options": {**given, "include_usage": True}}
-        extra = {**options.extra_json} if options.extra_json else None
-        if extra is not None:
-            extra.pop("stream_options", None)  # `given` has them
+        extra = options.extra_json
+        if isinstance(extra, Mapping):  # the SDK refuses another
+            extra = {name: value for name, value in extra.items() if name != "stream_options"}  # `given` has them
         return cls(options.model_copy(update={"json_data": sent, "extra_json": extra}), hides_extra=True)
 
 
