@@ -8,10 +8,8 @@ exit code is 0 whatever the figures; 1 where the telemetry by hand is not what w
 import argparse
 import asyncio
 import gc
-import subprocess
 import sys
 import time
-import tracemalloc
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +21,7 @@ from typing import Any, Final
 
 import bench_live
 from bench_full import Full
+from bench_once import import_ms, kept_bytes
 from bench_server import CHUNKS, FEW_CHUNKS, MODEL, REFUSED
 from bench_ways import PROMPT, Least, Ours, Plain, Rig, Way
 from openai import RateLimitError
@@ -260,28 +259,12 @@ def _without_chunks(long: Sequence[float], short: Sequence[float]) -> list[float
     return [b - FEW_CHUNKS * chunk for b, chunk in zip(short, _per_chunk(long, short), strict=True)]
 
 
-def _import_ms(times: int) -> float:
-    """CPU of loading what a program attaches, over the OpenTelemetry API, in new processes."""
-    code = (
-        "import time, opentelemetry.trace, opentelemetry.metrics, opentelemetry._logs; began = time.process_time();"
-        "from rlm_otel import RLM, OTelCallback; print((time.process_time() - began) * 1000)"
-    )
-    return median(float(subprocess.check_output([sys.executable, "-c", code])) for _ in range(times))
+_KEEPING: Final = Rig(BatchSpanProcessor(_Discard()))
 
 
-def _kept_bytes(calls: int) -> float:
-    """What stays in memory of each call."""
-    rig = Rig(BatchSpanProcessor(_Discard()))
-    way = Ours(rig, "none")
-    sizes = []
-    tracemalloc.start()
-    for _ in range(2):
-        _chat(way, calls)
-        rig.tracers.force_flush()
-        gc.collect()
-        sizes.append(tracemalloc.get_traced_memory()[0])
-    tracemalloc.stop()
-    return (sizes[1] - sizes[0]) / calls
+def _make_calls(calls: int) -> None:
+    _chat(Ours(_KEEPING, "none"), calls)
+    _KEEPING.tracers.force_flush()
 
 
 def main() -> int:
@@ -301,7 +284,8 @@ def main() -> int:
     for scenario in chosen:
         _run(scenario, 1.0 if options.quick else 5.0)
     if not options.only:
-        took, kept = _import_ms(3 if options.quick else 9), _kept_bytes(500 if options.quick else 3000)
+        took = import_ms(3 if options.quick else 9)
+        kept = kept_bytes(500 if options.quick else 3000, _make_calls)
         print(f"import of RLM and OTelCallback: {took:.1f} ms  <= 15 ms: {_met(took <= 15)}")
         print(f"kept in memory, a call: {kept:.1f} bytes  <= 5 bytes: {_met(kept <= 5)}")
         print("rlm-otel ps, us of CPU:")

@@ -3,14 +3,15 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import cache, lru_cache, partial
+from functools import cache, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, TypeGuard
+from typing import TYPE_CHECKING, Final
 
 from rlm_otel.ambient import current_bracket, restore, running_hooks
 from rlm_otel.callbacks import hooks
 from rlm_otel.callbacks.fifo import AsyncHooks
-from rlm_otel.callbacks.plan import HOOK_NAMES, HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
+from rlm_otel.callbacks.kinds import is_listener, is_tracing, only_listens
+from rlm_otel.callbacks.plan import HOOKS, Hook, Payload, PlannedCallback, is_coroutine, plan
 from rlm_otel.clock import SYSTEM_CLOCK, Clock, new_id
 from rlm_otel.errors import StopRun
 from rlm_otel.events import Chunk, Event, Finished, Link, Listener, Retrying, Started, Tracing
@@ -56,7 +57,7 @@ class Emitter:
         for callback in listed:  # one loop, since each run comes here
             if is_listener(callback):
                 self._listen(callback)
-                if not _only_listens(callback):
+                if not only_listens(callback):
                     planned.append(plan(callback, must_have_hooks=False))
             else:
                 planned.append(plan(callback))
@@ -230,29 +231,6 @@ class Emitter:
                 planned.name,
                 name,
             )
-
-
-def is_listener(callback: object) -> TypeGuard[Listener]:
-    """Whether it gets events: an object with `on_event`, of its class or its own (a Mock, which has all, is none)."""
-    return callable(getattr(type(callback), "on_event", None)) or "on_event" in getattr(callback, "__dict__", {})
-
-
-def is_tracing(listener: object) -> TypeGuard[Tracing]:
-    """Whether it makes spans; `isinstance` with a protocol would cost each run as much as a span."""
-    return hasattr(listener, "begin") and hasattr(listener, "current") and hasattr(listener, "suppressed")
-
-
-@lru_cache(maxsize=256)
-def _class_only_listens(kind: type) -> bool:
-    """Whether a class has `on_event` and none of the hooks, so that there is nothing to plan for its objects."""
-    if issubclass(kind, type) or hasattr(kind, "__getattr__") or kind.__getattribute__ is not object.__getattribute__:
-        return False
-    return callable(getattr(kind, "on_event", None)) and not any(hasattr(kind, name) for name in HOOK_NAMES)
-
-
-def _only_listens(callback: object) -> bool:
-    kind: type = type(callback)
-    return _class_only_listens(kind) and HOOK_NAMES.isdisjoint(getattr(callback, "__dict__", ()))
 
 
 def _hooked(planned: Sequence[PlannedCallback]) -> Hooked:
