@@ -1,8 +1,8 @@
 """Runs programs one by one, each in a process of its own that need not import the big packages anew.
 
-They are imported here, once; nothing of rlm_otel is. Reads a JSON list of jobs from stdin, each with a folder that has
-a program.py and what the environment says besides; writes stdout.txt and stderr.txt there, and the exit codes as JSON
-to stdout.
+They are imported here, once; nothing of rlm_otel is. Reads jobs from stdin, a JSON object a line, each with a folder
+that has a program.py and what the environment says besides; writes stdout.txt and stderr.txt there, and the exit code
+to stdout, a line each.
 """
 
 import gc
@@ -22,15 +22,13 @@ def main() -> None:
     with openai.OpenAI(api_key="any") as client:
         _ = client.chat.completions  # loaded when first asked for
     gc.freeze()  # else each child's first collection copies all of it
-    codes: list[int] = []
-    for job in json.load(sys.stdin):
-        sys.stdout.flush()
+    while line := sys.stdin.readline():
+        job = json.loads(line)
         pid = os.fork()
         if pid == 0:
             become(job["directory"], job["environ"])
             return
-        codes.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
-    json.dump(codes, sys.stdout)
+        print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 
 
 def become(directory: str, environ: dict[str, str]) -> None:

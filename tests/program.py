@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Timer
+from typing import Self
 
 ROOT = Path(__file__).parents[1]
 _FORKED = Path(__file__).with_name("forked_programs.py")
@@ -51,24 +53,41 @@ def run_program(program: Program, directory: Path, *, encoding: str = "utf-8") -
     return Ended(code=done.returncode, out=_text(done.stdout, encoding), err=_text(done.stderr, encoding))
 
 
+class ForkedPrograms:
+    """Runs programs, each in a process of its own that need not import the big packages anew."""
+
+    def __enter__(self) -> Self:
+        self._server = subprocess.Popen(
+            [sys.executable, str(_FORKED)],
+            env=_surroundings("utf-8"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.communicate(timeout=_LIMIT_S)
+
+    def run(self, program: Program, directory: Path) -> Ended:
+        """Runs one in the folder, which is made."""
+        program.write(directory)
+        job = json.dumps({"directory": str(directory), "environ": dict(program.environ)})
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        limit = Timer(_LIMIT_S, self._server.kill)
+        limit.start()
+        self._server.stdin.write(f"{job}\n")
+        self._server.stdin.flush()
+        code = int(self._server.stdout.readline())
+        limit.cancel()
+        return Ended(code=code, out=_read(directory, "stdout.txt"), err=_read(directory, "stderr.txt"))
+
+
 def run_programs(programs: Sequence[Program], directory: Path) -> list[Ended]:
     """Runs many, one after the other, each in a folder and a process of its own."""
-    jobs = []
-    for number, program in enumerate(programs):
-        program.write(directory / str(number))
-        jobs.append({"directory": str(directory / str(number)), "environ": dict(program.environ)})
-    done = subprocess.run(
-        [sys.executable, str(_FORKED)],
-        input=json.dumps(jobs).encode(),
-        env=_surroundings("utf-8"),
-        stdout=subprocess.PIPE,
-        check=True,
-        timeout=_LIMIT_S,
-    )
-    return [
-        Ended(code=code, out=_read(job["directory"], "stdout.txt"), err=_read(job["directory"], "stderr.txt"))
-        for code, job in zip(json.loads(done.stdout), jobs, strict=True)
-    ]
+    with ForkedPrograms() as forked:
+        return [forked.run(program, directory / str(number)) for number, program in enumerate(programs)]
 
 
 def _surroundings(encoding: str) -> dict[str, str]:
@@ -77,8 +96,8 @@ def _surroundings(encoding: str) -> dict[str, str]:
     return {**ours, "PYTHONIOENCODING": encoding, "COLUMNS": "80", "TERM": "dumb"}
 
 
-def _read(directory: object, name: str) -> str:
-    return _text(Path(str(directory), name).read_bytes(), "utf-8")
+def _read(directory: Path, name: str) -> str:
+    return _text((directory / name).read_bytes(), "utf-8")
 
 
 def _text(output: bytes, encoding: str) -> str:

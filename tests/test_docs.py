@@ -1,8 +1,7 @@
 """The guides tell the truth: each code block runs alone, in a process of its own, and prints what the page says."""
 
 import re
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ import pytest
 from rlm_otel.callbacks.plan import COMMON, EXTRAS, HOOKS
 from rlm_otel.receiver import Receiver
 from rlm_otel.testing import Answer, Failure, Item, Repeat, ScriptedServer, Tokens, Tool
-from tests.program import ROOT, Ended, Program, run_programs
+from tests.program import ROOT, ForkedPrograms, Program
 
 PAGES: Final = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 RUN_TESTS: Final = """
@@ -90,17 +89,17 @@ def program_of(block: Block, server: ScriptedServer, receiver: Receiver) -> Prog
 
 
 @pytest.fixture(scope="module")
-def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[Block, Ended]:
-    """How each block ended."""
-    with ExitStack() as stack, Receiver() as receiver:
-        programs = [program_of(block, stack.enter_context(ScriptedServer(block.script)), receiver) for block in BLOCKS]
-        return dict(zip(BLOCKS, run_programs(programs, tmp_path_factory.mktemp("docs")), strict=True))
+def forked() -> Iterator[ForkedPrograms]:
+    """Runs the blocks of this worker."""
+    with ForkedPrograms() as programs:
+        yield programs
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
-def test_a_block_runs_alone(block: Block, ended: dict[Block, Ended]) -> None:
+def test_a_block_runs_alone(block: Block, forked: ForkedPrograms, tmp_path: Path) -> None:
     """It ends well, prints what the page says (… stands for what differs from run to run) and warns of nothing."""
-    result = ended[block]
+    with Receiver() as receiver, ScriptedServer(block.script) as server:
+        result = forked.run(program_of(block, server, receiver), tmp_path / "block")
     assert (result.code, result.err.partition("\n")[0]) == (0, STDERR.get(block.heading, ""))
     if block.printed is not None:
         pattern = ".*".join(re.escape(part) for part in block.printed.split("…"))
