@@ -60,13 +60,10 @@ def rig(rigs: Callable[..., Rig]) -> Rig:
     return rigs()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _small_heap() -> Iterator[None]:
-    """Tests of what is dropped have the collector look for it: at what they made, not at all that was imported."""
-    gc.collect()
+@pytest.fixture(autouse=True)
+def _small_heap() -> None:
+    """Tests of what is dropped have the collector look for it: at what they made, not at all that was there before."""
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

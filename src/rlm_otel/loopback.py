@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-_POLL_S: Final = 0.02
 _STOP_S: Final = 5.0
 
 HandlerFactory = Callable[[Any, Any, Any], socketserver.BaseRequestHandler]
@@ -27,9 +26,7 @@ class LoopbackServer(socketserver.ThreadingTCPServer):
         """Set when `close()` begins; a handler that waits must wait on this too (see `pause`)."""
         self._connections: set[Any] = set()
         self._changed = threading.Condition()
-        self._thread = threading.Thread(
-            target=self.serve_forever, kwargs={"poll_interval": _POLL_S}, name="rlm-otel-loopback", daemon=True
-        )
+        self._thread = threading.Thread(target=self._serve, name="rlm-otel-loopback", daemon=True)
         self._thread.start()
 
     @property
@@ -40,13 +37,28 @@ class LoopbackServer(socketserver.ThreadingTCPServer):
     def close(self) -> None:
         """Stop listening, cut the open connections, and wait until their threads are done."""
         self.closing.set()
-        self.shutdown()
+        self._wake()
         self._thread.join(_STOP_S)
         self.server_close()
         with self._changed:
             for connection in self._connections:
                 _cut(connection)
             self._changed.wait_for(lambda: not self._connections, _STOP_S)
+
+    def _serve(self) -> None:
+        # Not `serve_forever`: it looks from time to time whether it shall stop, and `close()` would wait for that.
+        while not self.closing.is_set():
+            self.handle_request()
+
+    def _wake(self) -> None:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), _STOP_S).close()
+        except OSError:
+            return  # it listens no more
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:  # noqa: ARG002 - of the base
+        """What connects while it closes is turned away."""
+        return not self.closing.is_set()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Remember the connection until its thread is done."""
