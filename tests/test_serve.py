@@ -19,7 +19,7 @@ from rlm_otel.serve import for_the_small_model
 from rlm_otel.serve.answers import example
 from rlm_otel.serve.front import read_faults
 from tests.program import Ended, Program, run_program, run_programs
-from tests.test_docs import BLOCKS, RUN_TESTS, STDERR, Block
+from tests.test_docs import BLOCKS, STDERR, Block
 from tests.test_tutorial import MARK, blocks
 
 COMMAND = [sys.executable, "-c", "from rlm_otel.cli import main; main()", "serve"]
@@ -150,29 +150,24 @@ def test_the_small_model_calls_tools_and_ends(tmp_path: Path) -> None:
     assert (result.usage.output_tokens or 0) <= 256
 
 
-# The guides --------------------------------------------------------------------------------------------------------
+# The README --------------------------------------------------------------------------------------------------------
 
 
-ASKING = [block for block in BLOCKS if "ScriptedServer" not in block.source]
-"""Blocks that may ask a model where the environment says; the others bring one."""
+ASKING = [block for block in BLOCKS if block.page.name == "README.md" and "ScriptedServer" not in block.source]
+"""Blocks that may ask a model where the environment says; the others bring one. All pages' run in `test_docs.py`."""
 
 
 @pytest.fixture(scope="module")
 def typed(tmp_path_factory: pytest.TempPathFactory) -> dict[Block, Ended]:
-    """How each block of the guides ended."""
-    ended: dict[Block, Ended] = {}
+    """How each block ended."""
     with serving() as exports, Receiver() as receiver:
         environ = {**exports, "OTEL_EXPORTER_OTLP_ENDPOINT": receiver.endpoint}
-        for page in sorted({block.page for block in ASKING}):
-            blocks = [block for block in ASKING if block.page == page]
-            sources = [f"{one.source}{RUN_TESTS}" if "def test_" in one.source else one.source for one in blocks]
-            programs = [Program(source=source, environ=environ) for source in sources]
-            ended |= zip(blocks, run_programs(programs, tmp_path_factory.mktemp("typed")), strict=True)
-    return ended
+        programs = [Program(source=block.source, environ=environ) for block in ASKING]
+        return dict(zip(ASKING, run_programs(programs, tmp_path_factory.mktemp("typed")), strict=True))
 
 
 @pytest.mark.parametrize("block", ASKING, ids=str)
-def test_each_block_of_the_guides_can_be_typed(block: Block, typed: dict[Block, Ended]) -> None:
+def test_each_block_of_the_readme_can_be_typed(block: Block, typed: dict[Block, Ended]) -> None:
     """It ends well and warns of nothing; what it prints is of course another answer than the page's."""
     assert (typed[block].code, typed[block].err.partition("\n")[0]) == (0, STDERR.get(block.heading, ""))
 
