@@ -10,7 +10,7 @@ OPENAI_VERSIONS ?= 1.109 2.54 3
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo demo-local up down status reset stack stack-binaries alertmanager test test-local-llm test-stack
-.PHONY: test-scale test-openai-versions check lint format types docs pictures bench bench-stack clean
+.PHONY: test-programs test-scale test-openai-versions check lint format types docs pictures bench bench-stack clean
 
 help:
 	@echo "make demo            a whole trace on this machine: no key, no Docker, no network"
@@ -18,6 +18,7 @@ help:
 	@echo "make up              collector, Jaeger, Prometheus and Grafana with Docker; make down, status, reset"
 	@echo "make stack           the same without Docker (builds what is missing, about 8 minutes, once)"
 	@echo "make test            the tests"
+	@echo "make test-programs   the tests that start programs, of the live console in a terminal (needs tmux)"
 	@echo "make test-local-llm  the tests that need the small model"
 	@echo "make test-stack      the tests against the real collector, Jaeger, Prometheus and Alertmanager"
 	@echo "make test-scale      the tests of what comes after one machine, with Kafka and OpenSearch (needs Java and Maven)"
@@ -50,7 +51,12 @@ stack-binaries: .venv/installed
 
 test: .venv/installed
 	@echo "tests"
-	@.venv/bin/python -m pytest -n auto --dist worksteal -m "not local_llm and not stack and not scale"
+	@.venv/bin/python -m pytest -n auto --dist worksteal -m "not programs and not local_llm and not stack and not scale"
+
+test-programs: .venv/installed
+	@command -v tmux >/dev/null || { echo "the tests of the live console need tmux; install it (Debian and Ubuntu: sudo apt-get install tmux; macOS: brew install tmux)" >&2; exit 1; }
+	@echo "tests that start programs"
+	@.venv/bin/python -m pytest -n auto --dist worksteal -m "programs and not local_llm"
 
 test-local-llm: .venv/local-llm
 	@echo "tests with the small model"
@@ -76,7 +82,7 @@ test-scale: stack-binaries
 	@echo "tests with Kafka and OpenSearch"
 	@.venv/bin/python -m pytest -m scale
 
-check: lint types test
+check: lint types test test-programs
 
 lint: .venv/installed
 	@echo "ruff"

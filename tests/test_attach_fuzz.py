@@ -57,7 +57,7 @@ SURFACES: dict[str, tuple[Callable[[Any], Any], dict[str, Any]]] = {
     "responses": (lambda client: client.responses, {"model": "m", "input": "Hi"}),
     "embeddings": (lambda client: client.embeddings, {"model": "m", "input": "Hi"}),
 }
-FUZZ = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+FUZZ = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
 
 
 def client_of(answer: Callable[[Any], Any]) -> openai.OpenAI:

@@ -17,6 +17,8 @@ from rlm_otel.testing import Answer, Repeat, ScriptedServer, Tokens
 from tests.attached import ask, close, make
 from tests.rig import Rig
 
+pytestmark = pytest.mark.programs
+
 ROOT = Path(__file__).parents[1]
 OK = Repeat(Answer("ok", usage=Tokens(input=2, output=1)))
 APP = """

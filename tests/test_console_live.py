@@ -9,6 +9,8 @@ import pytest
 from tests.program import Program, run_program
 from tests.window import Window
 
+pytestmark = pytest.mark.programs
+
 SCAN: Final = """
 import logging, pathlib, time
 from rlm_otel import RLM, TracedThreadPoolExecutor

@@ -3,9 +3,13 @@
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.program import Program, run_program
 from tests.test_console_live import name_in
 from tests.window import Window
+
+pytestmark = pytest.mark.programs
 
 BEGIN: Final = """
 import contextlib, io, logging, os, pathlib, sys, threading, time

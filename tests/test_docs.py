@@ -112,6 +112,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Programs]:
         yield runner
 
 
+@pytest.mark.programs
 @pytest.mark.parametrize("block", BLOCKS, ids=str)
 def test_a_block_runs_alone(block: Block, programs: Programs) -> None:
     """It ends well, prints what the page says (… stands for what differs from run to run) and warns of nothing."""

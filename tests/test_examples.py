@@ -22,6 +22,8 @@ from rlm_otel.receiver import Receiver
 from rlm_otel.testing import Answer, CapturedSpan, Failure, Item, ScriptedServer, Tokens, Tool
 from rlm_otel.testing.captured import outline
 
+pytestmark = pytest.mark.programs
+
 ROOT: Final = Path(__file__).parents[1]
 EXAMPLES: Final = ROOT / "examples"
 SCRIPTS: Final[dict[str, Sequence[Item]]] = {

@@ -26,6 +26,8 @@ from rlm_otel.views.processes import Process
 from rlm_otel.views.show_processes import age, fitted, lines
 from tests.asked_processes import LIMIT_S, Asked, rising, until
 
+pytestmark = pytest.mark.programs
+
 WAITS = """
     import sys
     import rlm_otel

@@ -22,6 +22,8 @@ from tests.program import Ended, Program, run_program, run_programs
 from tests.test_docs import BLOCKS, STDERR, Block
 from tests.test_tutorial import MARK, blocks
 
+pytestmark = pytest.mark.programs
+
 COMMAND = [sys.executable, "-c", "from rlm_otel.cli import main; main()", "serve"]
 
 

@@ -141,7 +141,7 @@ REQUEST: Final = some(
 ORIGIN: Final = Origin(id="1", parent_id=None, root_id="1", run_id=None)
 EACH: Final = pytest.mark.parametrize("name", SURFACES)
 MANY: Final = settings(
-    max_examples=40, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+    max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
 )
 
 

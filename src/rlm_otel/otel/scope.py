@@ -1,5 +1,6 @@
 """Our instrumentation scope: the same name, version and schema on tracer, meter and logger."""
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
@@ -27,6 +28,7 @@ def logger_of(provider: LoggerProvider) -> Logger:
     return provider.get_logger(sc.SCOPE, _version(), sc.SCHEMA_URL)
 
 
+@cache
 def _version() -> str | None:
     try:
         return version(_DISTRIBUTION)
