@@ -26,6 +26,8 @@ from rlm_otel.views.figures import by_model, percentile
 from rlm_otel.views.report import Report
 from rlm_otel.views.tree import trees
 
+pytestmark = pytest.mark.programs
+
 PROGRAM = [sys.executable, "-c", "from rlm_otel.cli import main; main(prog_name='rlm-otel')"]
 HOSTILE = {
     "PYTHONIOENCODING": "cp1251",

@@ -11,6 +11,8 @@ from rlm_otel.testing import Answer, ScriptedServer, Tool, scripted_rlm
 from tests.program import Ended, Program, run_program
 from tests.ways import ANY_WAY, ask
 
+pytestmark = pytest.mark.programs
+
 
 def найти(что: str) -> dict[str, str]:
     """Ищет 🔎."""

@@ -3,7 +3,11 @@
 import tomllib
 from pathlib import Path
 
+import pytest
+
 from tests.fresh_interpreter import run
+
+pytestmark = pytest.mark.programs
 
 HEAVY = ("openai", "opentelemetry.sdk", "opentelemetry.exporter", "grpc", "rich", "httpx", "httpx2", "pydantic")
 

@@ -5,6 +5,8 @@ import pytest
 from rlm_otel.receiver import Receiver
 from tests.fresh_interpreter import run as run_python
 
+pytestmark = pytest.mark.programs
+
 ASK = """
 import os, signal
 import openai, rlm_otel

@@ -12,6 +12,8 @@ from rlm_otel.receiver import Receiver
 from rlm_otel.testing import Answer, Failure, Repeat, ScriptedServer, Tokens, Tool
 from tests.program import ROOT, Ended, Program, run_program
 
+pytestmark = pytest.mark.programs
+
 MARK = "=== next ==="
 TUTORIAL = ROOT.parent / "shared" / "tutorial.ru.md"
 
