@@ -71,8 +71,7 @@ ALSO: Final[dict[int, tuple[str, ...]]] = {
 """Tests that hold a behaviour and are named after another one, or after none."""
 LATER: Final = {
     9: "An answer from a cache of the application's is no call; adapters of frameworks that have a cache.",
-    11: "The names of the older generation of metrics.",
-    70: "Each span is bounded (69), but a history that is sent again is recorded again.",
+    70: "A history that fits into the bound of a span is recorded with each call that sends it.",
     71: "Batches that are too large for the network are split.",
     97: "`make bench` measures it; no test holds a number.",
     98: "Lost data is counted, and a status call shows it.",

@@ -92,6 +92,22 @@ async def test_s68_a_long_chat_of_a_client_is_one_attribute(rigs: Callable[..., 
 
 
 @FOUR
+async def test_s70_a_history_that_is_sent_again_each_turn_stays_within_bounds(
+    rigs: Callable[..., Rig], way: str
+) -> None:
+    """Each span holds the latest that fits and counts the rest: what is stored grows with turns, not with history."""
+    rig = rigs(content="span")
+    history: list[dict[str, str]] = []
+    async with observed(rig, rig.serve(*["ok"] * 4), way) as client:
+        for turn in range(4):
+            history += [{"role": "user", "content": f"{turn}-{n} {'щ' * 500}"} for n in range(40)]
+            await ask(client, way, messages=history)
+    assert all(len(span.attributes[IN].encode()) <= 60_000 for span in rig.spans)
+    assert [len(json.loads(span.attributes[IN])) for span in rig.spans] == [40, 56, 56, 56]
+    assert [span.attributes.get("rlm.content.omitted", 0) for span in rig.spans] == [0, 24, 64, 104]
+
+
+@FOUR
 async def test_s72_a_call_that_is_not_sampled_is_not_serialised(rigs: Callable[..., Rig], way: str) -> None:
     """The redaction rule never sees a text; the metrics are those of a call that is (88)."""
     seen: list[str] = []

@@ -42,12 +42,12 @@ def names(rig: Rig) -> set[str]:
     return {name for name in rig.metric_names if name.startswith("gen_ai.client.")}
 
 
-def test_by_default_only_the_latest_names_are_recorded(rigs: Callable[..., Rig]) -> None:
+def test_s11_by_default_only_the_latest_names_are_recorded(rigs: Callable[..., Rig]) -> None:
     """No instrument of the older ones is even made."""
     assert not names(called(rigs, "latest")) & {*(one.name for one in OLDER_INSTRUMENTS), sc.OPERATION_DURATION}
 
 
-def test_legacy_records_the_older_names_instead(rigs: Callable[..., Rig]) -> None:
+def test_s11_legacy_records_the_older_names_instead(rigs: Callable[..., Rig]) -> None:
     """What has an older name is under that alone; what never had one stays."""
     assert names(called(rigs, "legacy")) == {
         "gen_ai.client.operation.duration",
@@ -59,7 +59,7 @@ def test_legacy_records_the_older_names_instead(rigs: Callable[..., Rig]) -> Non
     }
 
 
-def test_both_records_each_value_twice(rigs: Callable[..., Rig]) -> None:
+def test_s11_both_records_each_value_twice(rigs: Callable[..., Rig]) -> None:
     """The older names have the values of the latest, and everything that `latest` records is there."""
     rig = called(rigs, "both")
     assert names(rig) == names(called(rigs, "latest")) | names(called(rigs, "legacy"))
