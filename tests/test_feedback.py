@@ -98,6 +98,16 @@ def test_a_word_alone_is_no_number(rig: Rig) -> None:
     assert rig.points("rlm.feedback") == []
 
 
+def test_a_negative_score_is_told_and_not_measured(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    """OpenTelemetry's histograms refuse it: it is on the event, and nothing warns."""
+    result = rig.rlm("ok").run("Hi")
+    for value in (-1, 1):
+        rlm_otel.feedback(result, "thumbs", value, callbacks=[rig.callback])
+    assert [log.attributes["gen_ai.evaluation.score.value"] for log in rig.logs] == [-1.0, 1.0]
+    assert rig.value("rlm.feedback") == 1
+    assert caplog.messages == []
+
+
 def test_inside_a_run_it_goes_to_that_runs_callbacks(rig: Rig) -> None:
     """A judge within the pipeline."""
     with rlm_otel.run("pipeline", callbacks=[rig.callback]):

@@ -26,7 +26,7 @@ WORKFLOW_SECONDS: Final = (1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800
 TOKENS: Final = tuple(float(4**power) for power in range(14))
 CALLS: Final = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 # Scores are yes or no, from -1 to 1, shares, stars, marks up to ten, or percents.
-SCORES: Final = (-1.0, -0.5, 0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 50.0, 100.0)
+SCORES: Final = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0, 2.0, 3.0, 4.0, 5.0, 10.0, 50.0, 100.0)
 LEVELS: Final = (0.0, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
 
 _ASKED: Final = (sc.OPERATION_NAME, sc.PROVIDER_NAME, sc.REQUEST_MODEL)

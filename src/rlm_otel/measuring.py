@@ -176,8 +176,8 @@ def retry_measurements(retrying: Retrying, declared: DeclaredLabels) -> list[Mea
 
 
 def score_measurements(score: Score) -> list[Measurement]:
-    """A score; one without a number measures nothing."""
-    if score.value is None:
+    """A score; one without a number measures nothing, nor does a negative one: OpenTelemetry's histograms refuse it."""
+    if score.value is None or score.value < 0:
         return []
     return [Measurement(sc.FEEDBACK, score.value, _score_identity(score.name, score.label))]
 

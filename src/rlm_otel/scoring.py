@@ -24,7 +24,8 @@ def feedback(
     The first argument is a `Result`, the object of a `run`, `tool` or `llm_call`, a `traceparent`, or a trace id of 32
     hex digits. `value` is on a scale of yours (True is 1), `label` one of few words; one of the two is needed.
     `explanation` is content. It becomes the event `gen_ai.evaluation.result` where logs are recorded, else a span
-    `rlm.feedback` in the trace; and the metric `rlm.feedback`. Raises TypeError for what makes no sense.
+    `rlm.feedback` in the trace; and the metric `rlm.feedback`, where OpenTelemetry allows no negative numbers: use a
+    scale from 0 up to see all there. Raises TypeError for what makes no sense.
     `callbacks`: as in `run`.
     """
     link = _link(trace_id_or_result)
