@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 PACKAGE: Final = Path(__file__).parents[1] / "src" / "rlm_otel"
-CORE: Final = {"events", "messages", "errors", "outcome", "semconv", "clock"}
+CORE: Final = {"events", "messages", "errors", "outcome", "quick", "semconv", "clock"}
 """Plain facts that everything else rests on: the standard library and one another."""
 OUTPUT: Final = (
     *("otel", "telemetry", "private", "exporters", "bounded", "doctor"),

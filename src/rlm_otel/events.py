@@ -7,6 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from rlm_otel.messages import Message, ToolDefinition
 from rlm_otel.outcome import Cost, Failure, Outcome, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
+from rlm_otel.quick import quick
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -14,6 +15,7 @@ Labels = tuple[tuple[str, str], ...]
 # What is being done ------------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """The parameters that the caller sent; one that was not sent is None."""
@@ -43,6 +45,7 @@ class Request:
     """Of a stored response: the event after which its stream goes on."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """A whole (recursive) agent run, whose name is the `agent` of its origin; or a workflow of several."""
@@ -56,6 +59,7 @@ class Run:
     """Of a workflow its name, empty where it has none; None of an agent's run."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelCall:
     """One logical call of a model, its retries included."""
@@ -117,6 +121,7 @@ class NamedPrompt:
     version: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
     """Which operation an event is about, and where it stands in the tree of runs."""
@@ -171,6 +176,7 @@ class _Event:
         return self.origin.conversation
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started(_Event):
     """An operation began."""
@@ -200,6 +206,7 @@ class Retrying(_Event):
     delay_s: float
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished(_Event):
     """An operation ended, exactly once whatever the way out. Times are seconds since its start."""

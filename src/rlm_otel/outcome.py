@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from typing import Literal, Self
 
 from rlm_otel.messages import Message, ToolRequest
+from rlm_otel.quick import quick
 
 Outcome = Literal["completed", "closed", "abandoned", "cancelled", "failed"]
 Passage = Literal["new", "handled", "passing"]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usage:
     """Tokens as the vendor counted them; what it did not say is None.
@@ -71,6 +73,7 @@ class RateLimit:
     limit: int | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """A model's reply, one message and one finish reason a choice; a reason that never came is None."""
@@ -110,6 +113,7 @@ class ToolResult:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """What a run came to. Calls are its own, without those of sub-runs; `unpriced_calls` counts the whole tree."""
@@ -134,6 +138,7 @@ class Score:
     """Why; it is content."""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
     """Why something ended badly. `message` is content: it may quote the prompt."""

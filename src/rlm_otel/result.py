@@ -4,11 +4,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from rlm_otel.outcome import Cost, Outcome, Usage
+from rlm_otel.quick import quick
 
 if TYPE_CHECKING:
     from rlm_otel.report import Report
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The outcome of `run()`; its `str()` is the answer. Usage and cost are those of the run and all its sub-runs."""
