@@ -5,9 +5,11 @@ from collections.abc import Callable
 
 import pytest
 
-from rlm_otel import LimitReached, StopRun
+from rlm_otel import RLM, LimitReached, StopRun
 from rlm_otel.callbacks import BaseCallback
+from rlm_otel.sub_runs import query_tool
 from rlm_otel.testing import Answer, RecordedRequest, Repeat, Tool
+from rlm_otel.tools import make_tools
 from tests.rig import Rig
 
 
@@ -86,3 +88,39 @@ def test_a_strict_hook_does_not_replace_an_interrupt(rig: Rig) -> None:
     )
     with pytest.raises(KeyboardInterrupt):
         rlm.run("go")
+
+
+def test_a_parameter_that_json_cannot_hold_is_told_at_once() -> None:
+    """Not at the first call: by then the service is up."""
+
+    def asking(how: Callable[[], str]) -> str:
+        return how()
+
+    with pytest.raises(TypeError, match=r"tool asking: a model cannot be told of its parameters; annotate them with"):
+        RLM.from_openai("gpt-4o", api_key="none", tools=[asking])
+
+
+def test_a_tool_is_described_once() -> None:
+    """Each turn of each run sends it, and its schema costs more than all the rest of a call."""
+
+    def look(where: str) -> str:
+        """Look somewhere."""
+        return where
+
+    (tool,) = make_tools([look]).values()
+    assert tool.schema == {
+        "type": "function",
+        "function": {
+            "name": "look",
+            "description": "Look somewhere.",
+            "parameters": {
+                "additionalProperties": False,
+                "properties": {"where": {"title": "Where", "type": "string"}},
+                "required": ["where"],
+                "title": "look",
+                "type": "object",
+            },
+        },
+    }
+    assert tool.schema is tool.schema
+    assert query_tool(is_async=False) is query_tool(is_async=False)

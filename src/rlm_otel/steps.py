@@ -4,7 +4,7 @@ import weakref
 from collections.abc import Generator, Mapping
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from rlm_otel.bracket import Bracket
 from rlm_otel.clients import advice
@@ -23,6 +23,8 @@ from rlm_otel.retries import attempts
 from rlm_otel.tools import Tool
 
 Steps = Generator[Effect, Any, Result]
+
+_NO_REPLY: Final = Reply()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -117,7 +119,7 @@ class Conversation:
         if turn > 1 and arguments.get("tool_choice") not in ("auto", "none"):
             arguments.pop("tool_choice", None)  # a forced tool is forced once, or the run would never end
         if task.tools:
-            arguments["tools"] = [tool.schema() for tool in task.tools.values()]
+            arguments["tools"] = [tool.schema for tool in task.tools.values()]
         if task.stream:
             options = cast("dict[str, object]", task.request.get("stream_options") or {})
             arguments.update(stream=True, stream_options={"include_usage": True, **options})
@@ -129,7 +131,7 @@ class Conversation:
                 _add_advice(error, client, task.model)
                 raise
             finally:
-                self._run.result = reply = call.result if isinstance(call.result, Reply) else Reply()
+                self._run.result = reply = call.result if isinstance(call.result, Reply) else _NO_REPLY
         return reply
 
     def _attempts(self, call: Bracket, client: Any, arguments: dict[str, Any]) -> Generator[Effect, Any, None]:
@@ -172,23 +174,16 @@ class Conversation:
         """One attempt: why it failed, or None."""
         call.attempts += 1
         try:
-            yield from self._attempt(call, client, arguments)
+            # The raw form, because only it tells the headers of a stream: request id and rate limits.
+            raw = yield Send(call, client.chat.completions.with_raw_response.create, arguments)
+            response = raw.parse()
+            if self._task.stream:
+                yield from self._read(call, response, raw.headers)
+            else:
+                _note_reply(call, response, raw.headers)
         except Exception as error:  # noqa: BLE001 - tenacity decides what becomes of it
             return error
         return None
-
-    def _attempt(self, call: Bracket, client: Any, arguments: dict[str, Any]) -> Generator[Effect, Any, None]:
-        # The raw form, because only it tells the headers of a stream: request id and rate limits.
-        raw = yield Send(call, client.chat.completions.with_raw_response.create, arguments)
-        response = raw.parse()
-        if self._task.stream:
-            yield from self._read(call, response, raw.headers)
-        else:
-            call.result, call.usage = read_reply(response, raw.headers)
-            call.reported_cost = read_cost(response)
-            if not call.result.messages:
-                msg = f"the server answered with a {type(response).__name__} without choices; check base_url="
-                raise NoAnswer(msg, response)
 
     def _read(self, call: Bracket, stream: Any, headers: object) -> Generator[Effect, Any, None]:
         reading = Reading(call, stream, headers, shown=self._task.shown)
@@ -240,7 +235,7 @@ class Conversation:
             stream=task.stream,
             request=self._request,
             messages=self._seen,
-            tools=tuple(tool.definition for tool in task.tools.values()),
+            tools=tuple([tool.definition for tool in task.tools.values()]),
             turn=turn,
         )
 
@@ -273,6 +268,14 @@ async def adrive(steps: Steps, error: BaseException | None = None) -> Result:
         finally:
             error = None  # its traceback holds this frame
         answer, error = await aperform(effect)
+
+
+def _note_reply(call: Bracket, response: Any, headers: object) -> None:
+    call.result, call.usage = read_reply(response, headers)
+    call.reported_cost = read_cost(response)
+    if not call.result.messages:
+        msg = f"the server answered with a {type(response).__name__} without choices; check base_url="
+        raise NoAnswer(msg, response)
 
 
 def _assistant(reply: Reply, requests: tuple[ToolRequest, ...]) -> dict[str, object]:

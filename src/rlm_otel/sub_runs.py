@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from rlm_otel.errors import BudgetExceeded, LimitReached, SubRunLimit
 from rlm_otel.tools import Tool, make_tool
 
 
+@cache  # it is offered by each run that may go deeper
 def query_tool(*, is_async: bool) -> Tool:
     """The tool `llm_query`; in an async run as a coroutine function, so that no thread waits for a sub-run."""
     return make_tool(_allm_query if is_async else _llm_query)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, create_model
+from pydantic.errors import PydanticInvalidForJsonSchema
 
 from rlm_otel.messages import ToolDefinition
 
@@ -24,18 +25,10 @@ class Tool:
     arguments: type[BaseModel]
     is_async: bool
     wants_query: bool
-
-    @property
-    def definition(self) -> ToolDefinition:
-        """What telemetry says of it."""
-        return ToolDefinition(self.name, description=self.description)
-
-    def schema(self) -> dict[str, object]:
-        """The tool in the OpenAI API's words."""
-        function: dict[str, object] = {"name": self.name, "parameters": self.arguments.model_json_schema()}
-        if self.description:
-            function["description"] = self.description
-        return {"type": "function", "function": function}
+    definition: ToolDefinition
+    """What telemetry says of it."""
+    schema: Mapping[str, object]
+    """The tool in the OpenAI API's words, made once: each turn of each run sends it."""
 
     def read(self, arguments: str) -> dict[str, Any]:
         """A model's JSON text as keyword arguments; raises pydantic.ValidationError, whose text a model understands."""
@@ -71,14 +64,28 @@ def make_tool(function: Callable[..., Any]) -> Tool:
             raise TypeError(msg)
         annotation = str if parameter.annotation is parameter.empty else parameter.annotation
         fields[parameter.name] = (annotation, ... if parameter.default is parameter.empty else parameter.default)
+    description = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ").strip() or None
+    arguments = create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields)
     return Tool(
         name=name,
-        description=(inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ").strip() or None,
+        description=description,
         function=function,
-        arguments=create_model(name, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=False), **fields),
+        arguments=arguments,
         is_async=inspect.iscoroutinefunction(function),
         wants_query=INJECTED in parameters,
+        definition=ToolDefinition(name, description=description),
+        schema=_schema(name, description, arguments),
     )
+
+
+def _schema(name: str, description: str | None, arguments: type[BaseModel]) -> Mapping[str, object]:
+    try:
+        parameters = arguments.model_json_schema()
+    except PydanticInvalidForJsonSchema as error:
+        msg = f"tool {name}: a model cannot be told of its parameters; annotate them with types that JSON has ({error})"
+        raise TypeError(msg) from error
+    described = {"description": description} if description else {}
+    return {"type": "function", "function": {"name": name, "parameters": parameters, **described}}
 
 
 def text_of(value: object) -> str:
