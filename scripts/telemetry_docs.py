@@ -71,7 +71,7 @@ records `{semconv.DETAILS_LOG}` and `{semconv.OWN_DETAILS_LOG}`.
 - Each text passes the built-in redaction (API keys, bearer tokens, passwords, private keys), then the `redact`
   function. A text that the function drops, or fails on, is left out.
 - One attribute holds at most {LIMIT_CHARS} characters, and {LIMIT_BYTES} bytes. Longer prompts lose their oldest
-  messages first (never the system prompt); then texts are cut, with `…` where something is missing. What is left is
+  messages first (never the system prompt); then texts are cut, with `...` where something is missing. What is left is
   always valid JSON.
 - Media do not leave: base64 becomes `{{"type": "uri", "modality": "image", "uri": "sha256:<hex of its bytes>"}}`.
 - Arguments and results of tools are objects: their own where the text is one, else `{{"value": ...}}`.

@@ -180,7 +180,7 @@ def test_texts_are_redacted_then_cut(path: Path) -> None:
         rig.call(None, operation=ModelCall(provider="openai", model="gpt-4o", messages=prompt))
         rig.tool(None)
     lines = entries(path)
-    assert lines[0]["prompt"] == "[имя]: [redacted] и…"
+    assert lines[0]["prompt"] == "[имя]: [redacted]..."
     assert "output" not in lines[3]
     assert sum(count for (_, where), count in failures().items() if where == "redact") == 1
     forget_failures()

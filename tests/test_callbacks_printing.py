@@ -167,7 +167,7 @@ def test_console_shows_retries_failures_and_unknown_costs() -> None:
     assert terminal.lines == [
         "chat мой-? ...",
         r"chat мой-?: retry 1 of 3 in 0.25 s after tests.callback_rig.Refused (429): a\nb",
-        f"chat мой-?: 0.00 s, 2 attempts, failed: tests.callback_rig.Refused (429): {'x' * 199}…",
+        f"chat мой-?: 0.00 s, 2 attempts, failed: tests.callback_rig.Refused (429): {'x' * 197}...",
         "chat local ...",
         "chat local: 0.00 s, 10 in (4 cached) + 35 out (5 reasoning) tokens, cost unknown (no price)",
     ]

@@ -136,12 +136,13 @@ def test_a_lone_surrogate_is_replaced() -> None:
 
 def test_a_cut_is_visible() -> None:
     """The mark counts for the limit."""
-    assert cut("абвгд", 3) == "аб…"
+    assert cut("абвгд", 4) == "а..."
+    assert [cut("абвгд", limit) for limit in (0, 2, 5)] == ["", "..", "абвгд"]
 
 
 def test_text_is_redacted_before_it_is_cut() -> None:
     """A key on the edge must not survive as half a key."""
-    assert Policy(limit_chars=12).text("ключ sk-0123456789 и так далее") == "ключ [redac…"
+    assert Policy(limit_chars=12).text("ключ sk-0123456789 и так далее") == "ключ [red..."
 
 
 # Shapes ------------------------------------------------------------------------------------------------------------
@@ -234,7 +235,7 @@ def test_redaction_reaches_into_json() -> None:
         ("[1, 2]", {"value": [1, 2]}),
         ('{"a": NaN}', {"value": '{"a": NaN}'}),
         ('{"a": 1e999}', {"value": '{"a": 1e999}'}),
-        ("[" * 100_000, {"value": "[" * 32_000 + "…"}),
+        ("[" * 100_000, {"value": "[" * 31_998 + "..."}),
     ],
 )
 def test_a_tools_text_is_an_object_whatever_it_is(text: str, expected: object) -> None:
@@ -276,7 +277,7 @@ def test_a_cut_uses_the_room_it_has() -> None:
     """One long text is cut to the character, not to half."""
     text, _ = prompt_json((said("user", "щ" * 9000),), Policy(limit_chars=1000))
     assert len(text) == 1000
-    assert json.loads(text)[0]["parts"][0]["content"].endswith("щ…")
+    assert json.loads(text)[0]["parts"][0]["content"].endswith("щ...")
 
 
 @pytest.mark.parametrize("character", ["я", "語", "🙂", "\n", "я🙂語a"])
@@ -293,7 +294,7 @@ def test_no_value_is_longer_than_a_back_end_takes(character: str) -> None:
     assert [json.loads(text) is not None for text in written] == [True] * 4
     text = policy.text(long) or ""
     assert all(15_000 < len(value.encode()) <= 60_000 for value in [*written, text])
-    assert text.endswith("…")
+    assert text.endswith("...")
 
 
 def test_a_long_system_prompt_is_cut_only_where_it_must() -> None:
@@ -312,7 +313,7 @@ def test_choices_share_the_limit() -> None:
 
 def test_tools_are_cut_and_then_left_out() -> None:
     """Descriptions go before names."""
-    tools = [ToolDefinition(f"t{n}", description="описание " * 20) for n in range(10)]
+    tools = tuple(ToolDefinition(f"t{n}", description="описание " * 20) for n in range(10))
     assert [t["name"] for t in json.loads(tools_json(tools, Policy(limit_chars=1000)))] == [f"t{n}" for n in range(10)]
     assert len(json.loads(tools_json(tools, Policy(limit_chars=500)))) == 5
     assert json.loads(tools_json(tools[:1], Policy())) == [

@@ -1,5 +1,6 @@
 """Redaction that looks first and reads no more than it must takes out the same as all patterns over the whole text."""
 
+import json
 import random
 from collections.abc import Iterator
 from typing import Final
@@ -7,7 +8,9 @@ from typing import Final
 import pytest
 
 from rlm_otel import content
-from rlm_otel.content import REDACTED, Policy, Redactor, start_without_secrets, without_secrets
+from rlm_otel.content import REDACTED, Policy, Redactor, may_hold_secrets, start_without_secrets, without_secrets
+from rlm_otel.messages import Message, Part, Reasoning, Text, ToolDefinition, ToolRequest, ToolResponse
+from rlm_otel.shapes import prompt_json, reply_json, tools_json
 
 SECRETS: Final = (
     "sk-proj-abcDEF123456",
@@ -117,3 +120,65 @@ def test_the_hook_sees_the_whole_text() -> None:
     """It may look for a word anywhere."""
     redactor = Redactor(lambda text: None if text.endswith("тайна") else text)
     assert Policy(redactor=redactor, limit_chars=100).text("слово " * 5000 + "тайна") is None
+
+
+# Many texts at once ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("secret", SECRETS)
+def test_what_holds_a_secret_is_never_taken_for_clean(secret: str) -> None:
+    """Whatever is around it."""
+    assert may_hold_secrets(secret)
+    assert may_hold_secrets(f"Всё, that I know.\n{secret}\n🐈")
+
+
+def test_what_is_taken_for_clean_has_nothing_that_would_be_taken_out() -> None:
+    """And most of what people write is taken for clean."""
+    found = [text for text in texts(1000, 5) if not may_hold_secrets(text)]
+    assert len(found) > 100
+    assert [text for text in found if without_secrets(text) != text] == []
+    assert not may_hold_secrets("Is it 5 o'clock? Yes: it's tea-time (see page 3), she said - and poured. Пора! 🫖")
+
+
+def _part(text: str, chance: random.Random) -> Part:
+    kinds = (
+        Text(text),
+        Reasoning(text),
+        ToolResponse(text, "call_1"),
+        ToolResponse(json.dumps({"said": text, "api_key": "q1", "n": [1, None]}), "call_1"),
+        ToolRequest("look", json.dumps({text[:20]: text}, ensure_ascii=chance.random() < 0.5), "call_1"),
+        ToolRequest(text[:30], '{"password":"q1"}', "call_1"),
+    )
+    return chance.choice(kinds)
+
+
+def test_messages_are_the_same_whether_they_are_looked_at_at_once_or_one_by_one() -> None:
+    """A hook that changes nothing makes each text be looked at alone."""
+    chance = random.Random(7)
+    at_once, alone = Policy("span"), Policy("span", Redactor(lambda text: text))
+    for _ in range(150):
+        pieces = list(texts(3, chance.randrange(10**6)))
+        messages = tuple(
+            Message(chance.choice(("user", "assistant", "tool", "system")), (_part(text, chance), _part(text, chance)))
+            for text in pieces
+        )
+        assert prompt_json(messages, at_once) == prompt_json(messages, alone)
+        assert reply_json(messages, at_once) == reply_json(messages, alone)
+
+
+def test_a_secret_that_is_written_with_escapes_is_found() -> None:
+    """JSON has more than one way to write a character, and only the reader of it sees which one it is."""
+    wanted = '{"note":"sk\\u002d0123456789abcdef"}'
+    message = Message("assistant", (ToolRequest("look", wanted, "call_1"),))
+    (said,) = json.loads(prompt_json((message,), Policy("span"))[0])
+    assert said["parts"][0]["arguments"] == {"note": REDACTED}
+
+
+def test_tools_are_written_once_unless_a_hook_may_say_another_thing() -> None:
+    """What the application's hook says today it need not say tomorrow."""
+    tools = (ToolDefinition("look", description="in the box"),)
+    assert tools_json(tools, Policy("span")) == '[{"type":"function","name":"look","description":"in the box"}]'
+    names = iter(("box", "look", "cat", "look"))
+    hooked = Policy("span", Redactor(lambda text: text if text == "look" else next(names)))
+    first, second = (json.loads(tools_json(tools, hooked))[0]["description"] for _ in range(2))
+    assert (first, second) == ("box", "look")

@@ -2,8 +2,9 @@
 
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Literal, get_args
 
 from rlm_otel.fence import fence
@@ -18,8 +19,8 @@ LIMIT_BYTES: Final = 60_000
 """And in bytes of UTF-8: Jaeger's storage refuses a value of more than 65 000, and with it the whole batch."""
 
 REDACTED: Final = "[redacted]"
-MARK: Final = "…"
-"""Stands where text was cut off."""
+MARK: Final = "..."
+"""Stands where text was cut off. ASCII: one other character makes Python hold 32 KB of English in twice the room."""
 
 _MODES: Final[Mapping[str, Mode]] = {
     "no_content": "none",
@@ -111,12 +112,14 @@ _NAMED_BEGINS: Final[_Begins] = (
 )
 
 
+_KEY_BEGINS: Final = "-----BEGIN"
+_LOGIN_BEGINS: Final = "://"
 _SECRET_WORDS: Final = ("key", "token", "secret", "passw", "пароль", "author", "nature")
 
 
 def without_secrets(text: str) -> str:
     """The text with what looks like an API key, token, password or private key replaced by `[redacted]`."""
-    if "-" in text:
+    if _KEY_BEGINS in text:
         text = _KEY_BLOCK.sub(REDACTED, text)
     if any(sign in text for character, signs in _TOKENS_BEGIN if character in text for sign in signs):
         text = _sub(_TOKENS, REDACTED, text, _found(_TOKENS_BEGIN, text))
@@ -125,7 +128,18 @@ def without_secrets(text: str) -> str:
         text = _sub(_BEARER, rf"\1{REDACTED}", text, _found(_BEARER_BEGINS, _folded(text)))
     if (":" in text or "=" in text) and any(word in folded for word in _SECRET_WORDS):
         text = _sub(_NAMED, rf"\1{REDACTED}", text, _found(_NAMED_BEGINS, _folded(text)))
-    return _URL_LOGIN.sub(rf"\1{REDACTED}", text) if ":" in text else text
+    return _URL_LOGIN.sub(rf"\1{REDACTED}", text) if _LOGIN_BEGINS in text else text
+
+
+def may_hold_secrets(text: str) -> bool:
+    """False where nothing in it can look like a secret: what many short texts hold is told by all of them at once."""
+    if _KEY_BEGINS in text or _LOGIN_BEGINS in text:
+        return True
+    if any(sign in text for character, signs in _TOKENS_BEGIN if character in text for sign in signs):
+        return True
+    folded = _folded(text)
+    named = (":" in text or "=" in text) and any(word in folded for word in _SECRET_WORDS)
+    return named or "bearer" in folded
 
 
 def _folded(text: str) -> str:
@@ -179,17 +193,27 @@ def start_without_secrets(text: str, limit: int) -> str:
 
 def names_a_secret(key: str) -> bool:
     """Whether a JSON key says that its value is a secret (`api_key`, `password`...)."""
+    return _is_secret_name(key) if len(key) <= _LONGEST_IDENTIFIER else _WHOLE_NAME.fullmatch(key) is not None
+
+
+@lru_cache(maxsize=256)  # tools have the same parameters each time
+def _is_secret_name(key: str) -> bool:
     return _WHOLE_NAME.fullmatch(key) is not None
 
 
-_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_.-]+")
+_LONGEST_IDENTIFIER: Final = 64
 
 
 def identifier(text: str | None) -> str | None:
     """The vendor's word if it looks like an identifier, not like prose or a key; else None: it may quote the prompt."""
-    if text is None or _IDENTIFIER.fullmatch(text) is None or _TOKENS.search(text):
-        return None  # of the patterns above only this one fits such characters: the others need a space or a colon
-    return text
+    return text if text is not None and len(text) <= _LONGEST_IDENTIFIER and _is_identifier(text) else None
+
+
+@lru_cache(maxsize=128)  # a failure's is asked for several times
+def _is_identifier(text: str) -> bool:
+    # Of the patterns above only this one fits such characters: the others need a space or a colon.
+    return _IDENTIFIER.fullmatch(text) is not None and _TOKENS.search(text) is None
 
 
 class Redactor:
@@ -206,6 +230,10 @@ class Redactor:
     def hooked(self) -> bool:
         """Whether the user gave a hook: then numbers and keys are shown to it as well."""
         return self._hook is not None
+
+    def passes(self, texts: Iterable[str]) -> bool:
+        """Whether it would change none of these; it is only sure of that without a hook."""
+        return self._hook is None and not may_hold_secrets("\n".join(texts))
 
     def __call__(self, text: str, limit: int | None = None) -> str | None:
         """The text as it may leave, or None. With a limit it may end behind so many characters: cut it there."""
@@ -225,7 +253,7 @@ class Redactor:
 
 def cut(text: str, limit: int) -> str:
     """The text in at most `limit` characters, with a visible mark where the rest was."""
-    return text if len(text) <= limit else text[: max(limit - len(MARK), 0)] + MARK
+    return text if len(text) <= limit else (text[: max(limit - len(MARK), 0)] + MARK)[:limit]
 
 
 def cut_bytes(text: str, limit: int) -> str:

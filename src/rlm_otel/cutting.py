@@ -13,7 +13,8 @@ SHORTEST: Final = 32
 """No text is cut shorter than this before whole parts go."""
 
 
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+# Without a look for cycles: what is parsed from JSON, or built here, has none.
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def dumps(value: Json) -> str:

@@ -17,7 +17,7 @@ _WRITTEN_OUT: Final = (date, time, timedelta, Decimal, UUID, PurePath, BaseExcep
 
 
 def json_of(value: object) -> str:
-    """Its JSON text, of a text itself; what is too long ends in `…`, what no JSON knows is the name of its class.
+    """Its JSON text, of a text itself; what is too long ends in `...`, what no JSON knows is the name of its class.
 
     The text of a foreign object is never asked for: a lazy query would run, a remote one would block.
     """

@@ -10,10 +10,10 @@ import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Final, TypeVar
 
-from rlm_otel.content import LIMIT_BYTES, REDACTED, Policy, cut, encodable, names_a_secret
+from rlm_otel.content import LIMIT_BYTES, REDACTED, Policy, Redactor, cut, encodable, names_a_secret
 from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_list, fitted_message, fitted_object
 from rlm_otel.messages import (
     Media,
@@ -70,6 +70,8 @@ def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
     """A prompt as JSON, and how many of its messages had to be left out: the oldest, never the system prompt."""
     if not messages:
         return "[]", 0
+    if (short := _short(messages, policy)) is not None:
+        return short, 0
     room = policy.limit_chars - len("[]")
     last = _message(messages[-1], policy)
     system = _message(messages[0], policy) if _leads(messages) else None
@@ -103,17 +105,27 @@ def instructions_json(text: str, policy: Policy) -> str | None:
 
 @_within_bytes
 def reply_json(messages: Sequence[Message], policy: Policy) -> str:
-    """A reply as JSON, one message a choice; each may fill its share of the limit."""
+    """A reply as JSON, one message a choice; where they are too long, each may fill its share of the limit."""
+    if (short := _short(messages, policy)) is not None:
+        return short
     room = (policy.limit_chars - len("[]")) // max(len(messages), 1) - len(",")
     texts = [fitted_message(_message(message, policy), room) for message in messages]
     return encodable(f"[{','.join(texts)}]")
 
 
-@_within_bytes
-def tools_json(tools: Sequence[ToolDefinition], policy: Policy) -> str:
+def tools_json(tools: tuple[ToolDefinition, ...], policy: Policy) -> str:
     """The tools offered, as JSON; where they are too many, descriptions are cut first, then the last ones go."""
+    # A hook of the application's may say another thing the next time.
+    return (_tools_json if policy.redactor.hooked else _same_tools_json)(tools, policy)
+
+
+@_within_bytes
+def _tools_json(tools: tuple[ToolDefinition, ...], policy: Policy) -> str:
     shapes: list[Json] = [shape for tool in tools if (shape := _tool(tool, policy)) is not None]
     return encodable(fitted_list(shapes, policy.limit_chars))
+
+
+_same_tools_json: Final = lru_cache(maxsize=32)(_tools_json)  # most calls offer the same
 
 
 @_within_bytes
@@ -124,6 +136,49 @@ def value_json(text: str, policy: Policy) -> str | None:
         shape: Shape = value if isinstance(value, dict) else {"value": value}
         return encodable(fitted_object(shape, policy.limit_chars))
     return None
+
+
+# Most of what is said is short, and holds no secret ------------------------------------------------------------------
+
+
+class _AsItIs(Redactor):
+    def __call__(self, text: str, limit: int | None = None) -> str:  # noqa: ARG002 - it is within any
+        return text
+
+
+_AS_IT_IS: Final = Policy(redactor=_AsItIs())
+
+
+def _short(messages: Sequence[Message], policy: Policy) -> str | None:
+    """Messages of text and tools whose JSON is within the limit as it is, all at once; None for others."""
+    texts = _texts(messages)
+    if texts is None or sum(map(len, texts)) > policy.limit_chars:
+        return None
+    is_clean = policy.redactor.passes(texts)
+    text = dumps([_as_it_is(message) if is_clean else _message(message, policy) for message in messages])
+    return encodable(text) if len(text) <= policy.limit_chars else None
+
+
+def _as_it_is(message: Message) -> Shape:
+    if len(message.parts) == 1 and isinstance(part := message.parts[0], Text):
+        return {"role": message.role, "parts": [{"type": "text", "content": part.content}]}
+    return _message(message, _AS_IT_IS)
+
+
+def _texts(messages: Sequence[Message]) -> list[str] | None:
+    """All that would be redacted in them; None where that is not to be seen at once, such as in JSON with escapes."""
+    texts: list[str] = []
+    for message in messages:
+        if message.role not in _ROLES or message.name is not None:
+            return None
+        for part in message.parts:
+            if isinstance(part, Text | Reasoning) or (isinstance(part, ToolResponse) and "\\" not in part.content):
+                texts.append(part.content)
+            elif isinstance(part, ToolRequest) and "\\" not in part.arguments:
+                texts += (part.name, part.arguments)
+            else:
+                return None
+    return texts
 
 
 # Shapes ------------------------------------------------------------------------------------------------------------
@@ -240,7 +295,7 @@ def _parsed(text: str) -> Json:
     if text.lstrip()[:1] not in ("{", "["):
         return text
     try:
-        value: Json = json.loads(text, parse_constant=_finite, parse_float=_finite)
+        value: Json = _decode(text)
     except ValueError:
         return text
     return value
@@ -251,6 +306,9 @@ def _finite(number: str) -> float:
     if not math.isfinite(value):
         raise ValueError("JSON has no infinity and no NaN")
     return value
+
+
+_decode: Final = json.JSONDecoder(parse_constant=_finite, parse_float=_finite).decode
 
 
 def _redacted(value: Json, policy: Policy) -> tuple[Json, ...]:

@@ -92,15 +92,16 @@ def _tool(tool: object) -> ToolDefinition | None:
 
 def read_messages(messages: Iterable[object]) -> tuple[Message, ...]:
     """The messages of a prompt, dicts or SDK objects. Nothing is consumed: an iterator gives an empty tuple."""
-    return tuple(read_message(message) for message in items(messages) if message is not None)
+    return tuple([read_message(message) for message in items(messages) if message is not None])
 
 
 def read_message(message: object) -> Message:
     """One message of a prompt or reply: reasoning first, then what was said, then the tool calls asked for."""
-    if isinstance(message, dict) and message.keys() == _PLAIN:  # nearly all that a program writes
-        said, role = message["content"], message["role"]
-        if isinstance(said, str) and said and role in _PLAIN_ROLES:
-            return Message(role, (Text(said),))
+    if isinstance(message, dict):
+        if message.keys() == _PLAIN:  # nearly all that a program writes
+            said, role = message["content"], message["role"]
+            if isinstance(said, str) and said and role in _PLAIN_ROLES:
+                return Message(role, (Text(said),))
     elif (answer := _plain_answer(message)) is not None:
         return Message("assistant", (Text(answer),))
     role = text(read(message, "role")) or "assistant"
