@@ -1,11 +1,13 @@
 """Failures, retries and content as `OTelCallback` records them: once, and only what may leave."""
 
 import json
+import re
 
 import pytest
 from opentelemetry._logs import SeverityNumber
 from opentelemetry.trace import StatusCode
 
+from rlm_otel.effects import Close, Effect, perform
 from rlm_otel.events import Retrying, Started
 from rlm_otel.outcome import Failure
 from tests.conformance import violations
@@ -73,6 +75,29 @@ def test_a_failure_with_content_tells_text_and_stack_redacted() -> None:
     stack = str(event["exception.stacktrace"])
     assert stack.startswith("Traceback (most recent call last):\n")
     assert stack.endswith("BadRequest: нет ключа [redacted]\n")
+
+
+class Failing:
+    """An effect that the application's code lets down."""
+
+    def perform(self) -> None:
+        raise BadRequest("нет")
+
+    async def aperform(self) -> None:
+        self.perform()
+
+
+@pytest.mark.parametrize(
+    ("effect", "files"), [(Failing(), ["test_otel_records.py"]), (Close(None), ["effects.py", "effects.py"])]
+)
+def test_a_stack_begins_where_this_package_calls_others(effect: Effect, files: list[str]) -> None:
+    """Our own steps are of no use to who reads it; of an exception that arose in them they are all there is."""
+    rig = make_rig(content="span")
+    _, error = perform(effect)
+    assert error is not None
+    rig.end(failed(rig.begin(CHAT, "a"), error))
+    (event,) = exception_events(rig)["chat gpt-4o"]
+    assert re.findall(r'File ".*/(\w+\.py)"', str(event["exception.stacktrace"])) == files
 
 
 def test_content_for_the_logs_only_keeps_error_text_off_the_spans() -> None:

@@ -1,5 +1,6 @@
 """The bracket around one operation: the same `with` in sync and async code, one `Finished` on every way out."""
 
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
@@ -17,7 +18,7 @@ from rlm_otel.live import table
 from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
 from rlm_otel.records import Ended, Record, ended
-from rlm_otel.rising import Risen, are_told, passage
+from rlm_otel.rising import Risen, Told, passage, risen, told_inside
 from rlm_otel.tallies import kept
 
 
@@ -105,8 +106,12 @@ class Bracket:
             raise refused
         tracing = self.emitter.tracing
         if tracing is not None:
-            with fence(type(tracing).__name__, "begin"):  # the SDK lets exceptions of span processors through
+            before = sys.exception()
+            try:
                 self.link = tracing.begin(self._started())
+            except Exception:  # the SDK lets those of span processors through
+                with fence(type(tracing).__name__, "begin", before=before):
+                    raise
         self._open.append(None)
         table.put(self)
         self._begun = True
@@ -225,7 +230,7 @@ class Bracket:
         )
 
     def _finished(self, error: BaseException | None, now: int) -> Finished:
-        outcome, failure = sums.verdict(error, self._failure)
+        outcome, failure = sums.verdict(error, self._failure, self._risen)
         way, tells = self._rises(failure, error)
         usage, result = self.usage, self.result
         cost: Cost | Unpriced | None = None
@@ -279,19 +284,19 @@ class Bracket:
 
     def _rises(self, failure: Failure | None, error: BaseException | None) -> tuple[Passage, bool]:
         """How this operation stands to its failure, and whether it is the one that tells listeners of it."""
-        exception = failure.exception if failure is not None else None
-        leaves = error is not None
-        listeners_told, hooks_told = are_told(self._risen, exception)
-        tells = failure is not None and not isinstance(self.operation, ToolCall) and (leaves or exception is None)
+        if failure is None:
+            return "new", False
+        exception, leaves = failure.exception, error is not None
+        told = told_inside(self._risen, exception)
+        tells = not isinstance(self.operation, ToolCall) and (leaves or exception is None)
         if exception is not None and leaves and self.parent is not None:
-            told_here = tells and self._begun
-            risen = Risen(weakly(exception), self._begun, listeners_told or told_here, hooks_told or tells)
-            self.parent._risen.append(risen)
-        return passage(self._risen, exception, leaves=leaves), tells and not listeners_told
+            now_told = Told(self._begun, told.listeners or (tells and self._begun), told.hooks or tells)
+            self.parent._risen.append(risen(weakly(exception), failure, now_told))
+        return passage(told, exception, leaves=leaves), tells and not told.listeners
 
     def _is_for_on_error(self, finished: Finished) -> bool:
         """Whether hooks are to be told here: the failure leaves a run or call, and no hook was told of it inside."""
         failure = finished.failure
         if failure is None or finished.passage == "handled" or isinstance(self.operation, ToolCall):
             return False
-        return not are_told(self._risen, failure.exception)[1]
+        return not told_inside(self._risen, failure.exception).hooks

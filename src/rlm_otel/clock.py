@@ -3,6 +3,7 @@
 import os
 import random
 import time
+from collections.abc import Callable
 from functools import cache
 from typing import Final, Protocol
 
@@ -29,11 +30,11 @@ SYSTEM_CLOCK: Final[Clock] = SystemClock()
 
 def new_id() -> str:
     """16 hex digits, unique across processes."""
-    return f"{_numbers().getrandbits(64):016x}"
+    return f"{_random_bits()(64):016x}"
 
 
 @cache
-def _numbers() -> random.Random:
+def _random_bits() -> Callable[[int], int]:
     """Begun from the kernel's randomness, anew in a forked child: asking the kernel for each id would cost more.
 
     Not the module's own numbers: applications make those repeat themselves.
@@ -41,4 +42,4 @@ def _numbers() -> random.Random:
     numbers = random.Random()
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=numbers.seed)
-    return numbers
+    return numbers.getrandbits

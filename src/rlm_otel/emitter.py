@@ -1,6 +1,7 @@
 """The emitter hands events to listeners and, by plan, to the hooks of callbacks."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -61,8 +62,9 @@ class Emitter:
                     planned.append(plan(callback, must_have_hooks=False))
             else:
                 planned.append(plan(callback))
-        # The tracing learns of a start by `begin`.
-        self.start_listeners = [told for told in self.listeners if id(told[0]) != id(self.tracing)]
+        # The tracing learns of a start by `begin`; mostly there is nobody else.
+        alone = len(self.listeners) == 1 and id(self.listeners[0][0]) == id(self.tracing)
+        self.start_listeners = [] if alone else [it for it in self.listeners if id(it[0]) != id(self.tracing)]
         self._hooked = _hooked(planned)
         self.has_hooks = bool(planned)
         """Whether some callback may define some hook."""
@@ -244,12 +246,16 @@ def _hooked(planned: Sequence[PlannedCallback]) -> Hooked:
 
 def _tell(listeners: Iterable[Told], event: Event) -> None:
     first: Exception | None = None
+    before = sys.exception()
     for listener, name, strict in listeners:
         try:
-            with fence(name, "on_event", strict=strict):
-                listener.on_event(event)
-        except Exception as error:  # noqa: BLE001 - raised once all know
-            first = first or error
+            listener.on_event(event)
+        except Exception:  # noqa: BLE001 - the fence decides
+            try:
+                with fence(name, "on_event", strict=strict, before=before):
+                    raise
+            except Exception as error:  # noqa: BLE001 - raised once all know
+                first = first or error
     if first is not None:
         raise first
 

@@ -158,14 +158,14 @@ def failure_text(failure: Failure, policy: Policy) -> str | None:
     shown = policy.text(failure.message) if policy.captures and failure.message else None
     if shown is not None:
         return shown
-    code, request_id = identifier(failure.code), identifier(failure.request_id)
-    facts = (
-        failure.type,
-        None if failure.status is None else f"HTTP {failure.status}",
-        None if code is None else f"code {code}",
-        None if request_id is None else f"request {request_id}",
-    )
-    return encodable(", ".join(fact for fact in facts if fact is not None))
+    text = failure.type
+    if failure.status is not None:
+        text += f", HTTP {failure.status}"
+    if (code := identifier(failure.code)) is not None:
+        text += f", code {code}"
+    if (request_id := identifier(failure.request_id)) is not None:
+        text += f", request {request_id}"
+    return encodable(text)
 
 
 def retry_attributes(retrying: Retrying, policy: Policy) -> Attributes:

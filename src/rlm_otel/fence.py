@@ -5,7 +5,7 @@ import sys
 import traceback as tracebacks
 from collections import Counter
 from collections.abc import Iterator
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import Final
 
 from rlm_otel.errors import StopRun
@@ -19,18 +19,30 @@ class fence:
 
     The rest are counted. `StopRun`, cancellation and Ctrl-C pass. `strict` lets everything pass. `quiet` logs class and
     place alone: what the block works on is content, and its exceptions may quote it.
+
+    Where each call comes by, it is put up once something was raised, and told what was being handled `before`:
+    `except Exception: with fence(owner, where, before=before): raise`.
     """
 
     __slots__ = ("_before", "_owner", "_quiet", "_strict", "_where")
 
-    def __init__(self, owner: str, where: str, *, strict: bool = False, quiet: bool = False) -> None:
+    def __init__(
+        self,
+        owner: str,
+        where: str,
+        *,
+        strict: bool = False,
+        quiet: bool = False,
+        before: BaseException | EllipsisType | None = ...,
+    ) -> None:
         self._owner = owner
         self._where = where
         self._strict = strict
         self._quiet = quiet
+        self._before: BaseException | None = sys.exception() if before is ... else before
 
     def __enter__(self) -> None:
-        self._before = sys.exception()
+        pass
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

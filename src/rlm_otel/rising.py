@@ -1,36 +1,68 @@
 """A failure on its way up through the operations that it leaves: recorded once, and told once, where it arose."""
 
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from rlm_otel.outcome import Passage
+from rlm_otel.outcome import Failure, Passage
+
+
+class Told(NamedTuple):
+    """Who knows already of an exception that came up from inside."""
+
+    recorded: bool
+    """Whether listeners have it with an operation: of a call refused at its start only hooks know."""
+    listeners: bool
+    """Whether they were told of it as a failure: of a tool's own the run or call tells that it leaves."""
+    hooks: bool
+
+
+_NOBODY: Final = Told(recorded=False, listeners=False, hooks=False)
 
 
 class Risen(NamedTuple):
     """An exception that came up into an operation from one inside of it."""
 
     exception: Callable[[], BaseException | None]
-    recorded: bool
-    """Whether listeners have it with an operation: of a call refused at its start only hooks know."""
-    listeners_told: bool
-    """Whether they were told of it as a failure: of a tool's own the run or call tells that it leaves."""
-    hooks_told: bool
-
-    def is_of(self, exception: BaseException | None) -> bool:
-        """Whether it is this one; an exception may be gone by now."""
-        return exception is not None and self.exception() is exception
+    """Gives None where it is gone by now."""
+    facts: tuple[str, str, int | None, str | None, str | None, float | None]
+    """What was read of it: type, message, status, code, request id and when to try again."""
+    told: Told
 
 
-def passage(risen: Iterable[Risen], exception: BaseException | None, *, leaves: bool) -> Passage:
+def risen(exception: Callable[[], BaseException | None], failure: Failure, told: Told) -> Risen:
+    """What the operation above is to know: not the failure, which holds the exception and all that hangs on it."""
+    it = failure
+    return Risen(exception, (it.type, it.message, it.status, it.code, it.request_id, it.retry_after_s), told)
+
+
+def told_inside(risen: Iterable[Risen], exception: BaseException | None) -> Told:
+    """Who was told of it by an operation inside."""
+    found = _NOBODY
+    for one in risen:
+        if exception is not None and one.exception() is exception:
+            found = one.told if found is _NOBODY else Told(*map(max, found, one.told))
+    return found
+
+
+def failure_inside(risen: Iterable[Risen], exception: BaseException | None) -> Failure | None:
+    """What an operation inside has read of it."""
+    for one in risen:
+        if exception is not None and one.exception() is exception:
+            kind, message, status, code, request_id, retry_after_s = one.facts
+            return Failure(
+                type=kind,
+                message=message,
+                exception=exception,
+                status=status,
+                code=code,
+                request_id=request_id,
+                retry_after_s=retry_after_s,
+            )
+    return None
+
+
+def passage(told: Told, exception: BaseException | None, *, leaves: bool) -> Passage:
     """How an operation stands to its failure."""
-    if exception is None:
-        return "new"
-    if any(one.recorded for one in risen if one.is_of(exception)):
+    if told.recorded:
         return "passing"
-    return "new" if leaves else "handled"
-
-
-def are_told(risen: Iterable[Risen], exception: BaseException | None) -> tuple[bool, bool]:
-    """Whether listeners, and whether hooks, were told of it by an operation inside."""
-    ways = [(one.listeners_told, one.hooks_told) for one in risen if one.is_of(exception)]
-    return any(listeners for listeners, _ in ways), any(hooks for _, hooks in ways)
+    return "new" if leaves or exception is None else "handled"

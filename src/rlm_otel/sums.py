@@ -9,13 +9,19 @@ from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, Unpriced,
 from rlm_otel.prices import PriceList
 from rlm_otel.reader import read_failure
 from rlm_otel.records import Record
+from rlm_otel.rising import Risen, failure_inside
 from rlm_otel.semconv import FETCH_RESPONSE
 
 _NO_USAGE: Final = Usage()
 
 
-def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome, Failure | None]:
-    """The outcome by the exception that leaves, or by the failure that was noted and does not."""
+def verdict(
+    error: BaseException | None, noted: Failure | None, risen: Sequence[Risen] = ()
+) -> tuple[Outcome, Failure | None]:
+    """The outcome by the exception that leaves, or by the failure that was noted and does not.
+
+    `risen`: what came up from inside, and was read there already.
+    """
     if isinstance(error, Leave):
         if error.error is None:
             return error.outcome, None
@@ -24,7 +30,8 @@ def verdict(error: BaseException | None, noted: Failure | None) -> tuple[Outcome
         return ("completed", None) if noted is None else ("failed", noted)
     if isinstance(error, GeneratorExit) or (isinstance(error, StopRun) and not isinstance(error, LimitReached)):
         return "closed", None
-    return "failed" if isinstance(error, Exception) else "cancelled", read_failure(error)
+    failure = failure_inside(risen, error) or read_failure(error)
+    return "failed" if isinstance(error, Exception) else "cancelled", failure
 
 
 def price(

@@ -21,11 +21,14 @@ def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
         if value is None:
             continue
         if isinstance(value, str):
-            found[name] = value if value.isascii() else encodable(value)
+            if not value.isascii():
+                value = encodable(value)
+        elif isinstance(value, int):
+            if value not in INT64:
+                continue
         elif isinstance(value, tuple):
-            found[name] = tuple(map(encodable, value))
-        elif not isinstance(value, int) or value in INT64:
-            found[name] = value
+            value = tuple(map(encodable, value))
+        found[name] = value
     return found
 
 

@@ -15,6 +15,7 @@ from rlm_otel.otel.operations import Open
 from rlm_otel.outcome import Failure
 from rlm_otel.values import Attributes
 
+_OURS: Final = f"{__name__.partition('.')[0]}."
 _VARIABLE: Final = "OTEL_SEMCONV_EXCEPTION_SIGNAL_OPT_IN"
 
 Signal = Literal["span", "logs", "both"]
@@ -39,19 +40,20 @@ class Failures:
         """Marks the span as failed; records the exception too, unless that was `told` elsewhere. Unix time."""
         span = operation.span
         if span.is_recording():
-            message = _message(failure, self._on_spans)
+            message = _beyond_type(failure, operation.written.failure(failure, self._on_spans))
             span.set_status(Status(StatusCode.ERROR, message))
             if self._as_span_events and not told:
                 span.add_event(sc.EXCEPTION_EVENT, _exception(failure, message, self._on_spans), time_ns)
         if self._logger is not None and not told:
             is_client = isinstance(operation.started.operation, ModelCall)
+            message = _beyond_type(failure, mapping.failure_text(failure, self._on_events))
             self._logger.emit(
                 timestamp=time_ns,
                 context=operation.context,
                 severity_number=SeverityNumber.WARN,
                 severity_text="WARN",
                 event_name=sc.EXCEPTION_LOG if is_client else sc.OWN_EXCEPTION_LOG,
-                attributes=_exception(failure, _message(failure, self._on_events), self._on_events),
+                attributes=_exception(failure, message, self._on_events),
             )
 
 
@@ -60,13 +62,20 @@ def _exception(failure: Failure, message: str | None, policy: Policy) -> Attribu
     if message is not None:
         attributes[sc.EXCEPTION_MESSAGE] = message
     if policy.captures and failure.exception is not None:
-        stacktrace = policy.text("".join(traceback.format_exception(failure.exception)))
+        stacktrace = policy.text(_stacktrace(failure.exception))
         if stacktrace is not None:
             attributes[sc.EXCEPTION_STACKTRACE] = stacktrace
     return attributes
 
 
-def _message(failure: Failure, policy: Policy) -> str | None:
+def _stacktrace(error: BaseException) -> str:
+    """As Python prints it, but for the steps of this package that lead to the application's or the vendor's code."""
+    outside = error.__traceback__
+    while outside is not None and outside.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+        outside = outside.tb_next
+    return "".join(traceback.format_exception(type(error), error, outside or error.__traceback__))
+
+
+def _beyond_type(failure: Failure, text: str | None) -> str | None:
     """Its text; None where that would only repeat the type."""
-    text = mapping.failure_text(failure, policy)
     return text if text != failure.type else None

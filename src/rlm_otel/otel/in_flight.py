@@ -13,6 +13,8 @@ from rlm_otel import semconv as sc
 from rlm_otel.clock import SYSTEM_CLOCK
 from rlm_otel.events import Link
 from rlm_otel.fence import failures
+from rlm_otel.instruments import Instrument
+from rlm_otel.otel.histogram import Exemplars, FastHistogram
 from rlm_otel.otel.links import span_of
 from rlm_otel.otel.operations import Open, OpenOperations, Series
 
@@ -37,6 +39,20 @@ class Observer:
         self._tables: list[ref[OpenOperations]] = []
         self._seen: dict[Series, Link | None] = {}
         """The latest call of each series. They go on as 0: a vanished series would show its last value for minutes."""
+        self._histograms: dict[str, FastHistogram] = {}
+        self._exemplars = Exemplars()
+
+    def histogram(self, meter: Meter, instrument: Instrument) -> FastHistogram:
+        """The one of this instrument, for all callbacks: what it has counted outlives each of them."""
+        if instrument.name not in self._histograms:
+            made = meter.create_histogram(
+                instrument.name,
+                instrument.unit,
+                instrument.description,
+                explicit_bucket_boundaries_advisory=instrument.buckets,
+            )
+            self._histograms[instrument.name] = FastHistogram(made, self._exemplars)
+        return self._histograms[instrument.name]
 
     def watch(self, operations: OpenOperations) -> None:
         """Includes a callback's table; it is not kept alive by this."""
@@ -48,7 +64,12 @@ class Observer:
             self._seen[series] = link
 
     def active(self, _options: CallbackOptions) -> Iterable[Observation]:
-        """Model calls in flight; the exemplar is the latest one."""
+        """Model calls in flight; the exemplar is the latest one.
+
+        The SDK asks all such functions before it collects sums, so what histograms have counted is added here.
+        """
+        for histogram in list(self._histograms.values()):
+            histogram.merge()
         latest = dict(self._seen)
         counts = Counter(dict.fromkeys(latest, 0))
         for series, call in self._open():

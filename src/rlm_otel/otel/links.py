@@ -7,8 +7,6 @@ from opentelemetry.trace import (
     SpanContext,
     TraceFlags,
     TraceState,
-    format_span_id,
-    format_trace_id,
     get_current_span,
 )
 
@@ -23,7 +21,7 @@ def link_of(span: Span, context: Context) -> Link | None:
         if not own.is_valid or own.span_id == parent.span_id:
             return None
     state = own.trace_state.to_header() if own.trace_state else ""
-    return Link(format_trace_id(own.trace_id), format_span_id(own.span_id), own.trace_flags.sampled, state)
+    return Link(f"{own.trace_id:032x}", f"{own.span_id:016x}", own.trace_flags.sampled, state)
 
 
 def span_of(link: Link) -> Span:

@@ -9,7 +9,6 @@ from opentelemetry.metrics import Meter
 from rlm_otel import semconv as sc
 from rlm_otel.instruments import INSTRUMENTS, OLDER_INSTRUMENTS, Instrument
 from rlm_otel.measuring import Measurement
-from rlm_otel.otel.histogram import FastHistogram
 from rlm_otel.otel.in_flight import Observer, observer_of
 from rlm_otel.otel.tally import tally_of
 from rlm_otel.values import Attributes
@@ -27,7 +26,7 @@ class Metrics:
         self.observer: Final = observer_of(meter)
         observed = _observe(meter, self.observer)
         self._record: Final[Mapping[str, Record]] = {
-            instrument.name: _recorder(meter, instrument)
+            instrument.name: _recorder(meter, instrument, self.observer)
             for instrument in (*INSTRUMENTS, *(OLDER_INSTRUMENTS if older else ()))
             if instrument.name not in observed
         }
@@ -43,7 +42,7 @@ class Metrics:
         self._record[sc.DROPPED](1, {sc.RLM_REASON: reason}, None)
 
 
-def _recorder(meter: Meter, instrument: Instrument) -> Record:
+def _recorder(meter: Meter, instrument: Instrument, observer: Observer) -> Record:
     name, unit, description = instrument.name, instrument.unit, instrument.description
     match instrument.kind:
         case "counter":
@@ -57,9 +56,7 @@ def _recorder(meter: Meter, instrument: Instrument) -> Record:
             meter.create_observable_gauge(name, [tally.observe], unit, description)
             return tally.set
         case "histogram":
-            buckets = instrument.buckets
-            histogram = meter.create_histogram(name, unit, description, explicit_bucket_boundaries_advisory=buckets)
-            return FastHistogram(histogram).record
+            return observer.histogram(meter, instrument).record
 
 
 def _observe(meter: Meter, observer: Observer) -> set[str]:

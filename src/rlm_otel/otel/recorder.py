@@ -1,6 +1,7 @@
 """Turns events into spans, measurements and log records, with the providers that were chosen at the first event."""
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from types import MappingProxyType
@@ -26,6 +27,7 @@ from rlm_otel.otel.metrics import Metrics
 from rlm_otel.otel.operations import LIMIT, Open, OpenOperations, Series
 from rlm_otel.otel.scope import logger_of, meter_of, tracer_of
 from rlm_otel.otel.scores import Scores
+from rlm_otel.otel.spans import FastTracer
 from rlm_otel.telemetry import Telemetry
 from rlm_otel.values import present
 from rlm_otel.written import Written
@@ -55,14 +57,15 @@ class Recorder:
         on_events = policy if policy.on_events else dataclasses.replace(policy, mode="none")
         self.telemetry: Final = telemetry
         self.operations: Final = OpenOperations(limit)
-        self._tracer = tracer_of(telemetry.tracer_provider)
+        tracer = tracer_of(telemetry.tracer_provider)
+        self._tracer = FastTracer(tracer)
         self._semconv = semconv
         self._metrics = Metrics(meter_of(telemetry.meter_provider), older=semconv != "latest")
         self._metrics.observer.watch(self.operations)
         self._failures = Failures(logger, exceptions, on_spans=on_spans, on_events=on_events)
         self._details = Details(logger if events else None, on_events)
         self._policy = on_spans
-        self.scores: Final = Scores(logger, self._tracer, self._metrics, on_spans, on_events)
+        self.scores: Final = Scores(logger, tracer, self._metrics, on_spans, on_events)
         self.joined: Final = telemetry.joined_traces
         self._parent = parent
         self._labels = labels
@@ -95,11 +98,15 @@ class Recorder:
         if operation is None:
             return
         end_ns = operation.started.time_ns + round(finished.elapsed_s * 1e9)
-        with fence(_OWNER, "end"):  # users' redactors and span processors run in here, and the SDK lets them raise
+        before = sys.exception()
+        try:
             try:
                 self._describe(operation, finished, end_ns)
             finally:
                 _end(operation, end_ns)
+        except Exception:  # users' redactors and span processors run in here, and the SDK lets them raise
+            with fence(_OWNER, "end", before=before):
+                raise
         measured = measuring.measurements(finished, self._labels, operation.retried)
         self._metrics.record(older.under(self._semconv, finished, measured), operation.context)
 
@@ -137,7 +144,8 @@ class Recorder:
         written = parent.written if parent is not None else Written()
         attributes = mapping.start_attributes(started)
         span: trace.Span = trace.INVALID_SPAN
-        with fence(_OWNER, "start_span"):  # users' span processors run in here; metrics do not depend on them
+        before = sys.exception()
+        try:
             span = self._tracer.start_span(
                 mapping.span_name(started.operation, started.origin),
                 context,
@@ -145,9 +153,10 @@ class Recorder:
                 attributes,
                 links,
                 started.time_ns,
-                record_exception=False,
-                set_status_on_exception=False,
             )
+        except Exception:  # users' samplers and span processors run in here; metrics do not depend on them
+            with fence(_OWNER, "start_span", before=before):
+                raise
         if self._policy.captures and span.is_recording():
             with fence(_OWNER, "describe"):
                 set_attributes(span, mapping.start_content(started, self._policy, written))

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
 from rlm_otel.fence import fence
 from rlm_otel.outcome import Failure
@@ -19,15 +20,15 @@ def read_failure(error: BaseException) -> Failure:
 
 
 def _read(error: BaseException) -> Failure:
-    response = read(error, "response")
-    headers = known_headers(read(response, "headers"))
+    response = getattr(error, "response", None)
+    headers = known_headers(read(response, "headers")) if response is not None else None
     return Failure(
         type=error_type(error),
         message=_message(error),
         exception=error,
-        status=_status(read(error, "status_code")) or _status(read(response, "status_code")),
-        code=text(read(error, "code")),
-        request_id=text(read(error, "request_id")) or header(headers, "x-request-id"),
+        status=_status(getattr(error, "status_code", None)) or _status(read(response, "status_code")),
+        code=text(getattr(error, "code", None)),
+        request_id=text(getattr(error, "request_id", None)) or header(headers, "x-request-id"),
         retry_after_s=retry_after(headers),
     )
 
@@ -37,7 +38,12 @@ def error_type(error: BaseException) -> str:
 
     Private parts of the module's path are left out: they change from one version of a library to the next.
     """
-    kind = type(error)
+    kind: type = type(error)
+    return _public_name(kind)
+
+
+@lru_cache(maxsize=256)
+def _public_name(kind: type) -> str:
     if kind.__module__ == "builtins":
         return kind.__qualname__
     first, *rest = kind.__module__.split(".")
@@ -45,7 +51,7 @@ def error_type(error: BaseException) -> str:
 
 
 def _message(error: BaseException) -> str:
-    said = text(read(error, "message"))
+    said = text(getattr(error, "message", None))
     if said:
         return said
     with fence(type(error).__name__, "__str__", quiet=True):  # one that does not work is no reason to fail
