@@ -22,7 +22,7 @@ from typing import Any, Final
 import bench_live
 from bench_full import Full
 from bench_once import import_ms, kept_bytes
-from bench_server import CHUNKS, FEW_CHUNKS, MODEL, REFUSED
+from bench_server import CHUNKS, FEW_CHUNKS, HISTORY, MODEL, REFUSED, Prompt
 from bench_ways import PROMPT, Least, Ours, Plain, Rig, Way
 from openai import RateLimitError
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter, SpanExportResult
@@ -51,7 +51,7 @@ FLOORS: Final = ("B0", "ours", "B1f", "B1c")
 # What is called ----------------------------------------------------------------------------------------------------
 
 
-def _chat(way: Way, calls: int, prompt: str = PROMPT) -> None:
+def _chat(way: Way, calls: int, prompt: Prompt = PROMPT) -> None:
     for _ in range(calls):
         way.chat(prompt, MODEL)
 
@@ -88,6 +88,7 @@ class Scenario:
     work: Work
     content: str = "none"
     step: int = 1
+    seconds: float = 5.0
 
 
 SCENARIOS: Final = (
@@ -96,10 +97,15 @@ SCENARIOS: Final = (
     Scenario("F2 stream", _stream),
     Scenario("F2 stream, content on", _stream, "span"),
     Scenario("F3 async, 100 at once", _concurrent, step=CONCURRENT),
+    Scenario("F3 async, content on", _concurrent, "span", step=CONCURRENT),
+    Scenario("F4 history and tools", partial(_chat, prompt=HISTORY), seconds=15.0),
+    Scenario("F4 history and tools, content on", partial(_chat, prompt=HISTORY), "span", seconds=15.0),
     Scenario("F5 100 KB prompt", partial(_chat, prompt=LONG_PROMPT)),
     Scenario("F5 100 KB prompt, content on", partial(_chat, prompt=LONG_PROMPT), "span"),
     Scenario("F6 8 threads", _threads, step=THREADS),
+    Scenario("F6 8 threads, content on", _threads, "span", step=THREADS),
     Scenario("F7 429", _refused),
+    Scenario("F7 429, content on", _refused, "span"),
 )
 
 
@@ -125,7 +131,9 @@ def _emitted(scenario: Scenario, make: Make) -> Counter[str]:
         told = f"span {span.name}"
         found[f"{told} {span.kind.name} in {parent}, {status.status_code.name} {status.description}"] += 1
         found.update(f"{told}: {name} = {_shown(name, value)}" for name, value in (span.attributes or {}).items())
-        found.update(f"{told}: event {event.name} {dict(event.attributes or {})}" for event in span.events)
+        for event in span.events:
+            said = {name: _shown(name, value) for name, value in (event.attributes or {}).items()}
+            found[f"{told}: event {event.name} {sorted(said.items())}"] += 1
     data = rig.reader.get_metrics_data()
     for metric in data.resource_metrics[0].scope_metrics[0].metrics if data else ():
         for point in metric.data.data_points:
@@ -138,7 +146,7 @@ def _emitted(scenario: Scenario, make: Make) -> Counter[str]:
 
 
 def _shown(name: str, value: object) -> object:
-    if name.endswith(".messages") and len(str(value)) > 10_000:
+    if name.endswith(".stacktrace") or (name.endswith(".messages") and len(str(value)) > 10_000):
         return "long"
     return "a number" if isinstance(value, float) else value
 
@@ -152,7 +160,8 @@ class _Discard(SpanExporter):
 
 
 class Blocks:
-    """One way to call, with its own providers, timed block by block; a block ends when its spans are exported."""
+    """One way to call, with its own providers, timed block by block; a block ends when its spans are exported and its
+    metrics collected."""
 
     def __init__(self, make: Make, content: str, work: Work, step: int) -> None:
         self._rig = Rig(BatchSpanProcessor(_Discard()))
@@ -176,6 +185,7 @@ class Blocks:
         self._work(self._way, self._calls)
         self.thread_us.append((time.thread_time() - thread) / self._calls * 1e6)
         self._rig.tracers.force_flush()
+        self._rig.meters.force_flush()
         self.us.append((time.process_time() - process) / self._calls * 1e6)
 
 
@@ -282,7 +292,7 @@ def main() -> int:
     gc.freeze()
     print(HEADER)
     for scenario in chosen:
-        _run(scenario, 1.0 if options.quick else 5.0)
+        _run(scenario, scenario.seconds / 5 if options.quick else scenario.seconds)
     if not options.only:
         took = import_ms(3 if options.quick else 9)
         kept = kept_bytes(500 if options.quick else 3000, _make_calls)

@@ -2,12 +2,13 @@
 # ruff: noqa: D102 - `ByHand` says what the methods are
 
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
-from bench_server import CHUNKS
-from bench_ways import ByHand, Call, Rig, content_json
+from bench_server import CHUNKS, Prompt
+from bench_ways import ByHand, Call, Rig, definitions_json, prompt_json, text_json
 from openai import RateLimitError
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -64,7 +65,7 @@ class Full(ByHand):
             ages[model] = max(ages[model], now - began)
         return [Observation(age, _asked(model), self.seen[model]) for model, age in ages.items()]
 
-    def begin(self, prompt: str, model: str, *, streamed: bool) -> Call:
+    def begin(self, prompt: Prompt, model: str, *, streamed: bool) -> Call:
         about_run: dict[str, Any] = {
             "gen_ai.operation.name": "invoke_agent",
             "gen_ai.agent.name": "bench",
@@ -88,7 +89,9 @@ class Full(ByHand):
         if streamed:
             about_call["gen_ai.request.stream"] = True
         if self.content:
-            about_run["gen_ai.input.messages"] = about_call["gen_ai.input.messages"] = content_json("user", prompt)
+            about_run["gen_ai.input.messages"] = about_call["gen_ai.input.messages"] = prompt_json(prompt)
+            if not isinstance(prompt, str):
+                about_call["gen_ai.tool.definitions"] = definitions_json()
         run = self.tracer.start_span("invoke_agent bench", attributes=about_run)
         run_context = trace.set_span_in_context(run)
         chat = self.tracer.start_span(f"chat {model}", run_context, SpanKind.CLIENT, about_call)
@@ -113,7 +116,7 @@ class Full(ByHand):
             "rlm.cost.source": "local",
         }
         if self.content:
-            both["gen_ai.output.messages"] = content_json("assistant", call.text)
+            both["gen_ai.output.messages"] = text_json("assistant", call.text)
         about_call = {
             **both,
             "gen_ai.response.model": answer.model,
@@ -158,6 +161,11 @@ class Full(ByHand):
         elapsed, kind = time.perf_counter() - call.began, "openai.RateLimitError"
         request_id = error.response.headers.get("x-request-id")
         text = f"{kind}, HTTP {error.status_code}, code {error.code}, request {request_id}"
+        raised = {"exception.type": kind}
+        if self.content:
+            text = error.message
+            raised["exception.stacktrace"] = "".join(traceback.format_exception(error))
+        raised["exception.message"] = text
         both: dict[str, Any] = {"rlm.outcome": "failed", "error.type": kind}
         about_call = {
             **both,
@@ -168,7 +176,7 @@ class Full(ByHand):
         status = Status(StatusCode.ERROR, text)
         call.chat.set_attributes(about_call)
         call.chat.set_status(status)
-        call.chat.add_event("exception", {"exception.type": kind, "exception.message": text})
+        call.chat.add_event("exception", raised)
         call.chat.end()
         own = _asked(call.model)
         failed = {**own, "error.type": kind}

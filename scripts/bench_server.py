@@ -7,11 +7,17 @@ import httpx2
 from openai import AsyncOpenAI, OpenAI, RateLimitError
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
+from rlm_otel.tools import make_tools
+
 MODEL: Final = "gpt-4o-mini"
 REFUSED: Final = "gpt-4o"
 """The model that is answered with 429."""
 CHUNKS: Final = 200
 FEW_CHUNKS: Final = 8
+
+Messages = list[dict[str, Any]]
+Prompt = str | Messages
+"""A question, or a history with tools."""
 
 _TEXT: Final = "A span is one timed piece of work. " * 6
 _ABOUT: Final[dict[str, Any]] = {
@@ -72,11 +78,50 @@ _ANSWER: Final = _answer()
 _STREAMS: Final = {count: _chunks(count) for count in (CHUNKS, FEW_CHUNKS)}
 
 
-def arguments(prompt: str, model: str, count: int, *, stream: bool) -> dict[str, Any]:
+def weather(city: str) -> str:
+    """The weather in a city now."""
+    return f"{city}: snow"
+
+
+def timetable(station: str, day: str) -> str:
+    """Trains that leave a station on a day."""
+    return f"{station}, {day}: none"
+
+
+TOOLS: Final = (weather, timetable)
+DEFINITIONS: Final = [tool.schema for tool in make_tools(TOOLS).values()]
+"""What the runner sends; all ways send the same."""
+
+
+def _asked(call_id: str, name: str, wanted: str) -> dict[str, Any]:
+    call = {"id": call_id, "type": "function", "function": {"name": name, "arguments": wanted}}
+    return {"role": "assistant", "content": None, "tool_calls": [call]}
+
+
+HISTORY: Final[Messages] = [
+    {"role": "system", "content": "You are a guide. Answer in the language of the question, in two sentences."},
+    {"role": "user", "content": "Какая сейчас погода в Перми? " * 4},
+    _asked("call_1", "weather", '{"city":"Пермь"}'),
+    {"role": "tool", "tool_call_id": "call_1", "content": "Пермь: снег, -12, ветер 4 м/с. " * 4},
+    {"role": "assistant", "content": "В Перми снег и минус двенадцать, ветер слабый. Оденьтесь теплее. " * 2},
+    {"role": "user", "content": "Which trains leave for Kazan tomorrow? " * 4},
+    _asked("call_2", "timetable", '{"station":"Perm II","day":"tomorrow"}'),
+    {"role": "tool", "tool_call_id": "call_2", "content": "07:40, 15:02 and 22:55 from platform 3. " * 4},
+    {
+        "role": "assistant",
+        "content": "Three trains leave tomorrow: at 07:40, 15:02 and 22:55, all from platform 3. " * 2,
+    },
+    {"role": "user", "content": "Thank you! And which of them is the quickest? " * 2},
+]
+"""What was said before, with tools called and answered."""
+
+
+def arguments(prompt: Prompt, model: str, count: int, *, stream: bool) -> dict[str, Any]:
     """What to call `create` with; `count`, how many chunks a stream is to have, goes as `max_tokens`."""
-    said = [{"role": "user", "content": prompt}]
+    said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
     more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
-    return {"model": model, "messages": said, "temperature": 0.5, "max_tokens": count, **more}
+    tools = {} if isinstance(prompt, str) else {"tools": DEFINITIONS}
+    return {"model": model, "messages": said, "temperature": 0.5, "max_tokens": count, **more, **tools}
 
 
 def _respond(options: Any, stream: bool) -> _Raw:

@@ -4,9 +4,10 @@
 import json
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, Protocol
 
-from bench_server import ASYNC_CLIENT, CHUNKS, CLIENT, MODEL, REFUSED, arguments
+from bench_server import ASYNC_CLIENT, CHUNKS, CLIENT, DEFINITIONS, MODEL, REFUSED, TOOLS, Prompt, arguments
 from openai import RateLimitError
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -36,7 +37,7 @@ class Rig:
 class Way(Protocol):
     """One way to make a call; each raises what the SDK raises."""
 
-    def chat(self, prompt: str, model: str) -> None:
+    def chat(self, prompt: Prompt, model: str) -> None:
         """A plain call."""
 
     def stream(self, count: int) -> None:
@@ -49,7 +50,7 @@ class Way(Protocol):
 class Plain:
     """B0: nobody looks."""
 
-    def chat(self, prompt: str, model: str) -> None:
+    def chat(self, prompt: Prompt, model: str) -> None:
         sent = arguments(prompt, model, CHUNKS, stream=False)
         CLIENT.chat.completions.with_raw_response.create(**sent).parse()
 
@@ -70,15 +71,20 @@ class Ours:
         callbacks = (
             [OTelCallback(tracer_provider=rig.tracers, meter_provider=rig.meters, content=content)] if rig else []
         )
-        self._runners = {
-            model: RLM.from_openai(
-                model, client=CLIENT, async_client=ASYNC_CLIENT, callbacks=callbacks, max_retries=0, name="bench"
-            )
-            for model in (MODEL, REFUSED)
-        }
+        make = partial(
+            RLM.from_openai,
+            client=CLIENT,
+            async_client=ASYNC_CLIENT,
+            callbacks=callbacks,
+            max_retries=0,
+            name="bench",
+        )
+        self._runners = {model: make(model) for model in (MODEL, REFUSED)}
+        self._with_tools = make(MODEL, tools=TOOLS)
 
-    def chat(self, prompt: str, model: str) -> None:
-        self._runners[model].run(prompt, temperature=0.5, max_tokens=CHUNKS)
+    def chat(self, prompt: Prompt, model: str) -> None:
+        runner = self._runners[model] if isinstance(prompt, str) else self._with_tools
+        runner.run(prompt, temperature=0.5, max_tokens=CHUNKS)
 
     def stream(self, count: int) -> None:
         for _ in self._runners[MODEL].stream(PROMPT, temperature=0.5, max_tokens=count):
@@ -115,7 +121,7 @@ class ByHand:
         self.meter = rig.meters.get_meter("by-hand")
         self.content = content == "span"
 
-    def begin(self, prompt: str, model: str, *, streamed: bool) -> Call:
+    def begin(self, prompt: Prompt, model: str, *, streamed: bool) -> Call:
         """Starts the spans."""
         raise NotImplementedError
 
@@ -127,7 +133,7 @@ class ByHand:
         """The same for a call that failed."""
         raise NotImplementedError
 
-    def chat(self, prompt: str, model: str) -> None:
+    def chat(self, prompt: Prompt, model: str) -> None:
         call = self.begin(prompt, model, streamed=False)
         try:
             with trace.use_span(call.chat, record_exception=False, set_status_on_exception=False):
@@ -169,10 +175,36 @@ class ByHand:
         self.end(call, chunk, reason, raw.headers)
 
 
-def content_json(role: str, text: str) -> str:
-    """One message as the conventions write it, its text cut."""
-    said = {"role": role, "parts": [{"type": "text", "content": text[:LIMIT_CHARS]}]}
-    return json.dumps([said], ensure_ascii=False, separators=(",", ":"))
+def prompt_json(prompt: Prompt) -> str:
+    """A prompt as the conventions write it."""
+    if isinstance(prompt, str):
+        return text_json("user", prompt)
+    said = [{"role": message["role"], "parts": _parts(message)} for message in prompt]
+    return _json(said)
+
+
+def text_json(role: str, text: str) -> str:
+    """One message of text as the conventions write it, cut."""
+    return _json([{"role": role, "parts": [{"type": "text", "content": text[:LIMIT_CHARS]}]}])
+
+
+def definitions_json() -> str:
+    """The tools that are offered with a history."""
+    described: list[Any] = [tool["function"] for tool in DEFINITIONS]
+    return _json([{"type": "function", "name": it["name"], "description": it["description"]} for it in described])
+
+
+def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    if message["role"] == "tool":
+        return [{"type": "tool_call_response", "id": message["tool_call_id"], "response": message["content"]}]
+    parts = [{"type": "text", "content": message["content"]}] if message["content"] else []
+    for call in message.get("tool_calls", ()):
+        wanted = json.loads(call["function"]["arguments"])
+        parts.append({"type": "tool_call", "id": call["id"], "name": call["function"]["name"], "arguments": wanted})
+    return parts
+
+
+_json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 class Least(ByHand):
@@ -186,7 +218,7 @@ class Least(ByHand):
         self._input = histogram("input_tokens", "{token}", explicit_bucket_boundaries_advisory=TOKENS)
         self._output = histogram("output_tokens", "{token}", explicit_bucket_boundaries_advisory=TOKENS)
 
-    def begin(self, prompt: str, model: str, *, streamed: bool) -> Call:
+    def begin(self, prompt: Prompt, model: str, *, streamed: bool) -> Call:
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "chat",
             "gen_ai.provider.name": "openai",
@@ -195,7 +227,7 @@ class Least(ByHand):
             "server.address": "api.openai.com",
         }
         if self.content:
-            attributes["gen_ai.input.messages"] = content_json("user", prompt)
+            attributes["gen_ai.input.messages"] = prompt_json(prompt)
         span = self.tracer.start_span(f"chat {model}", kind=SpanKind.CLIENT, attributes=attributes)
         return Call(model, streamed, span, trace.set_span_in_context(span))
 
@@ -209,7 +241,7 @@ class Least(ByHand):
             "gen_ai.usage.output_tokens": usage.completion_tokens,
         }
         if self.content:
-            attributes["gen_ai.output.messages"] = content_json("assistant", call.text)
+            attributes["gen_ai.output.messages"] = text_json("assistant", call.text)
         call.chat.set_attributes(attributes)
         call.chat.end()
         who = {
