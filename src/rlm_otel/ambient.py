@@ -19,6 +19,12 @@ current_prompt: Final[ContextVar[NamedPrompt | None]] = ContextVar("rlm_otel.pro
 is_suppressed: Final[ContextVar[bool]] = ContextVar("rlm_otel.suppressed", default=False)
 remote_parent: Final[ContextVar[Link | None]] = ContextVar("rlm_otel.remote", default=None)
 """The span of another process that what has no parent here belongs under."""
+_SURROUNDINGS: Final[tuple[ContextVar[Any], ...]] = (
+    current_conversation,
+    current_prompt,
+    is_suppressed,
+    remote_parent,
+)
 V = TypeVar("V")
 
 
@@ -70,13 +76,15 @@ def suppress() -> Iterator[None]:
 @contextmanager
 def as_in(other: Context) -> Iterator[None]:
     """A block with the surroundings of another context; labels that are only here stay."""
-    variables: tuple[ContextVar[Any], ...] = (current_conversation, current_prompt, is_suppressed, remote_parent)
     labels: Labels | None = other.get(current_labels)
+    there = [variable for variable in _SURROUNDINGS if variable in other]
+    if not labels and not there:  # as mostly
+        yield
+        return
     with ExitStack() as stack:
         stack.enter_context(attributes(**dict(labels or ())))
-        for variable in variables:
-            if variable in other:
-                stack.enter_context(holding(variable, other[variable]))
+        for variable in there:
+            stack.enter_context(holding(variable, other[variable]))
         yield
 
 

@@ -151,6 +151,8 @@ def advice(error: Exception, client: Any, model: str) -> str | None:
 
 
 def _advice(error: Exception, model: str) -> str | None:
+    if getattr(error, "status_code", None) not in (None, 401, 404):
+        return None
     from openai import APIConnectionError, APITimeoutError, AuthenticationError, NotFoundError
 
     match error:

@@ -1,5 +1,6 @@
 """Making an operation current: our context variable and the tracing's, for one piece of work."""
 
+import sys
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
@@ -29,10 +30,14 @@ class Current:
         tracing = bracket.emitter.tracing
         if tracing is None or bracket.link is None:
             return
-        with fence(type(tracing).__name__, "current"):
+        before = sys.exception()
+        try:
             self._span = _entered(tracing.current(bracket.link))
             if isinstance(bracket.operation, ModelCall):
                 self._quiet = _entered(tracing.suppressed())
+        except Exception:
+            with fence(type(tracing).__name__, "current", before=before):
+                raise
 
     def __exit__(self, *_: object) -> None:
         if self._quiet is not None:

@@ -69,7 +69,7 @@ class Emitter:
         self.has_hooks = bool(planned)
         """Whether some callback may define some hook."""
         self.wants_tokens = bool(self._hooked["on_token"] or self._chunk_listeners)
-        self.prices = _prices(listed)
+        self._prices: PriceList | None = None
         self.silent = False
 
     def _listen(self, listener: Listener) -> None:
@@ -93,8 +93,15 @@ class Emitter:
         if self.silent:
             return self
         silent = Emitter((), clock=self.clock, make_id=self.make_id)
-        silent.prices, silent.silent = self.prices, True
+        silent._prices, silent.silent = self.prices, True
         return silent
+
+    @property
+    def prices(self) -> PriceList:
+        """The price list of the first callback that has one, so that all agree; else the public one."""
+        if self._prices is None:
+            self._prices = _prices(self.callbacks)
+        return self._prices
 
     def has(self, hook: str) -> bool:
         """Whether some callback defines this hook."""
@@ -288,7 +295,6 @@ async def _awaited(scope: "Bracket | None", call: Callable[[], object]) -> objec
 
 
 def _prices(callbacks: tuple[object, ...]) -> PriceList:
-    """The price list of the first callback that has one, so that all agree; else the public one."""
     for callback in callbacks:
         prices = getattr(callback, "prices", None)
         if isinstance(prices, PriceList):

@@ -139,15 +139,15 @@ class RLM:
         Streams from the server if a callback wants tokens. Raises what the openai SDK raises, `StopRun` of a callback,
         and `LimitReached` after `max_turns` model calls.
         """
-        emitter = self._emitter(None)
-        conversation = self._conversation(emitter, current_operation(), prompt, request, stream=emitter.wants_tokens)
-        return drive(conversation.steps())
+        parent = current_operation()
+        emitter = self._emitter(None, parent)
+        return drive(self._conversation(emitter, parent, prompt, request, stream=emitter.wants_tokens).steps())
 
     async def arun(self, prompt: Prompt, **request: object) -> Result:
         """The same without blocking the event loop; ends after the last async hook."""
-        hooks = AsyncHooks()
-        emitter = self._emitter(hooks)
-        conversation = self._conversation(emitter, current_operation(), prompt, request, stream=emitter.wants_tokens)
+        hooks, parent = AsyncHooks(), current_operation()
+        emitter = self._emitter(hooks, parent)
+        conversation = self._conversation(emitter, parent, prompt, request, stream=emitter.wants_tokens)
         try:
             result = await adrive(conversation.steps())
         finally:
@@ -192,14 +192,13 @@ class RLM:
         parent, asked = current_operation(), contextvars.copy_context()
 
         def start() -> tuple[Conversation, Emitter]:
-            emitter = self._emitter(AsyncHooks() if is_async else None)
+            emitter = self._emitter(AsyncHooks() if is_async else None, current_operation())
             with as_in(asked):
                 return self._conversation(emitter, parent, prompt, request, stream=True), emitter
 
         return start
 
-    def _emitter(self, async_hooks: AsyncHooks | None) -> Emitter:
-        outer = current_operation()
+    def _emitter(self, async_hooks: AsyncHooks | None, outer: Bracket | None) -> Emitter:
         callbacks = outer.emitter.callbacks if outer is not None and not self.callbacks else self.callbacks
         return Emitter(callbacks, clock=self._clock, make_id=self._make_id, async_hooks=async_hooks)
 

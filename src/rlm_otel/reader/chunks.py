@@ -44,22 +44,25 @@ class ChunkReader:
         self._fingerprint: str | None = None
         self._unread = False
 
-    # `Any`: read without a look at the type, because every test here is paid once a chunk.
+    # `Any`: read without a look at the type, because every test here is paid once a chunk; and from the objects' own
+    # dicts, since pydantic's models answer for an attribute four times as slowly.
     def feed(self, chunk: Any) -> str:
         """Takes note of one chunk; the text it adds to the first choice's answer, "" if none."""
         if self._add_text is not None:
             try:
-                (choice,) = chunk.choices
-                delta = choice.delta
-                said: str = delta.content
-                usage = chunk.usage
+                (choice,) = chunk.__dict__["choices"]
+                of_choice = choice.__dict__
+                delta = of_choice["delta"]
+                of_delta = delta.__dict__
+                said: str = of_delta["content"]
+                usage = chunk.__dict__["usage"]
                 if (
                     said
                     and said.__class__ is str
-                    and choice.finish_reason is None
-                    and delta.tool_calls is None
-                    and delta.refusal is None
-                    and choice.index == 0
+                    and of_choice["finish_reason"] is None
+                    and of_delta["tool_calls"] is None
+                    and of_delta["refusal"] is None
+                    and of_choice["index"] == 0
                     and (not (more := delta.__pydantic_extra__) or not reasoning(more))
                 ):
                     self._add_text(said)
@@ -67,7 +70,7 @@ class ChunkReader:
                         self._usage = usage
                     self.generated = self.visible = True
                     return said
-            except (AttributeError, TypeError, ValueError):
+            except (AttributeError, KeyError, TypeError, ValueError):
                 pass  # no ordinary text chunk of the SDK: the careful way reads it
         with fence("rlm_otel", "reader"):  # a bug of ours must not end the user's stream
             return self._feed_carefully(chunk)

@@ -1,6 +1,7 @@
 """Why a call failed: an exception of the SDK, or any other, as a `Failure`."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
@@ -14,8 +15,12 @@ from rlm_otel.reader.reply import header, known_headers
 
 def read_failure(error: BaseException) -> Failure:
     """What the exception tells; whatever it does not carry is None. One that breaks when it is read tells its class."""
-    with fence(type(error).__name__, "read_failure", quiet=True):
+    before = sys.exception()
+    try:
         return _read(error)
+    except Exception:
+        with fence(type(error).__name__, "read_failure", quiet=True, before=before):
+            raise
     return Failure(type=error_type(error), message="", exception=error)
 
 
