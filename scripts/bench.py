@@ -146,7 +146,9 @@ def _emitted(scenario: Scenario, make: Make) -> Counter[str]:
 
 
 def _shown(name: str, value: object) -> object:
-    if name.endswith(".stacktrace") or (name.endswith(".messages") and len(str(value)) > 10_000):
+    if name.endswith(".stacktrace"):
+        return f"{str(value).count('  File ')} frames"
+    if name.endswith(".messages") and len(str(value)) > 10_000:
         return "long"
     return "a number" if isinstance(value, float) else value
 

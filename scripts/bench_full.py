@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from bench_server import CHUNKS, Prompt
-from bench_ways import ByHand, Call, Rig, definitions_json, prompt_json, text_json
+from bench_ways import DEFINITIONS_JSON, ByHand, Call, Rig, prompt_json, text_json
 from openai import RateLimitError
 from opentelemetry import trace
 from opentelemetry.context import Context
@@ -91,7 +91,7 @@ class Full(ByHand):
         if self.content:
             about_run["gen_ai.input.messages"] = about_call["gen_ai.input.messages"] = prompt_json(prompt)
             if not isinstance(prompt, str):
-                about_call["gen_ai.tool.definitions"] = definitions_json()
+                about_call["gen_ai.tool.definitions"] = DEFINITIONS_JSON
         run = self.tracer.start_span("invoke_agent bench", attributes=about_run)
         run_context = trace.set_span_in_context(run)
         chat = self.tracer.start_span(f"chat {model}", run_context, SpanKind.CLIENT, about_call)
@@ -164,7 +164,8 @@ class Full(ByHand):
         raised = {"exception.type": kind}
         if self.content:
             text = error.message
-            raised["exception.stacktrace"] = "".join(traceback.format_exception(error))
+            outside = error.__traceback__.tb_next if error.__traceback__ else None  # as ours: not its own frame
+            raised["exception.stacktrace"] = "".join(traceback.format_exception(type(error), error, outside))
         raised["exception.message"] = text
         both: dict[str, Any] = {"rlm.outcome": "failed", "error.type": kind}
         about_call = {

@@ -89,7 +89,7 @@ def timetable(station: str, day: str) -> str:
 
 
 TOOLS: Final = (weather, timetable)
-DEFINITIONS: Final = [tool.schema for tool in make_tools(TOOLS).values()]
+DEFINITIONS: Final[list[Any]] = [tool.schema() for tool in make_tools(TOOLS).values()]
 """What the runner sends; all ways send the same."""
 
 

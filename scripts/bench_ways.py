@@ -188,12 +188,6 @@ def text_json(role: str, text: str) -> str:
     return _json([{"role": role, "parts": [{"type": "text", "content": text[:LIMIT_CHARS]}]}])
 
 
-def definitions_json() -> str:
-    """The tools that are offered with a history."""
-    described: list[Any] = [tool["function"] for tool in DEFINITIONS]
-    return _json([{"type": "function", "name": it["name"], "description": it["description"]} for it in described])
-
-
 def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
     if message["role"] == "tool":
         return [{"type": "tool_call_response", "id": message["tool_call_id"], "response": message["content"]}]
@@ -205,6 +199,11 @@ def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 _json: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_TOOLS: Final[list[Any]] = [tool["function"] for tool in DEFINITIONS]
+DEFINITIONS_JSON: Final = _json(
+    [{"type": "function", "name": it["name"], "description": it["description"]} for it in _TOOLS]
+)
+"""The tools that are offered with a history: they never change, so a hand-written program writes them once."""
 
 
 class Least(ByHand):

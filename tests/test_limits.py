@@ -1,7 +1,9 @@
 """What limits and stops do to runs whose tools run beside one another, and to the runs above."""
 
+import sys
 import threading
 from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
@@ -108,7 +110,7 @@ def test_a_tool_is_described_once() -> None:
         return where
 
     (tool,) = make_tools([look]).values()
-    assert tool.schema == {
+    assert tool.schema() == {
         "type": "function",
         "function": {
             "name": "look",
@@ -122,5 +124,28 @@ def test_a_tool_is_described_once() -> None:
             },
         },
     }
-    assert tool.schema is tool.schema
+    tool.schema()["function"]["description"] += " Be brief."  # type: ignore[index]  # as whoever stands in between may
+    assert tool.schema()["function"]["description"] == "Look somewhere."  # type: ignore[index]
     assert query_tool(is_async=False) is query_tool(is_async=False)
+
+
+def test_a_tool_may_name_a_type_that_comes_further_down() -> None:
+    """As in a module with annotations in quotes: it is described once the type is there."""
+    module = ModuleType("later")
+    source = """
+from __future__ import annotations
+from pydantic import BaseModel
+class Node(BaseModel):
+    next: Later | None = None
+def walk(node: Node) -> str:
+    "Walk."
+    return str(node)
+"""
+    sys.modules["later"] = module
+    try:
+        exec(source, module.__dict__)
+        (tool,) = make_tools([module.walk]).values()
+        exec("class Later(BaseModel):\n    x: int\n", module.__dict__)
+        assert "Later" in str(tool.schema())
+    finally:
+        del sys.modules["later"]

@@ -1,13 +1,15 @@
 """Histograms record the same with series looked up once as the SDK's own `record` does, whatever the SDK is set to."""
 
+import gc
 import os
 import threading
 from collections.abc import Mapping
 from typing import Any, Final, cast
+from weakref import ref
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry.context import Context, set_value
 from opentelemetry.metrics import Histogram, Meter
 from opentelemetry.sdk.metrics import (
     AlwaysOffExemplarFilter,
@@ -17,6 +19,7 @@ from opentelemetry.sdk.metrics import (
     SimpleFixedSizeExemplarReservoir,
 )
 from opentelemetry.sdk.metrics import Histogram as SdkHistogram
+from opentelemetry.sdk.metrics._internal import _disable_meter_configurator
 from opentelemetry.sdk.metrics._internal.aggregation import _ExplicitBucketHistogramAggregation
 from opentelemetry.sdk.metrics.export import AggregationTemporality, InMemoryMetricReader
 from opentelemetry.sdk.metrics.view import (
@@ -314,3 +317,54 @@ def test_another_sdk_is_only_asked_in_public(consumer: object) -> None:
     for _ in range(2):
         fast.record(0.5, CHAT, where)
     assert foreign.recorded == [(0.5, CHAT, where), (0.5, CHAT, where)]
+
+
+def test_the_latest_exemplar_stays_the_latest_when_a_reader_comes() -> None:
+    """What was counted before is added before what follows."""
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader], shutdown_on_exit=False)
+    fast = fast_histogram(meters.get_meter("tests"))
+    for value in (1.25, 1.5):
+        fast.record(value, CHAT, context())
+    meters.add_metric_reader(InMemoryMetricReader())
+    fast.record(1.75, CHAT, context())
+    assert [value for value, _, _ in points(reader)["fast"][0]["exemplars"]] == [1.75]
+
+
+class Holding(InMemoryMetricReader):
+    """A reader that knows its provider."""
+
+    provider: MeterProvider
+
+
+class Asked:
+    """Something of the application's, put into the context."""
+
+
+def test_nothing_of_the_application_is_kept() -> None:
+    """Neither a provider that is gone, nor what was in the context of the latest call."""
+    reader = Holding()
+    reader.provider = MeterProvider([reader], shutdown_on_exit=False)
+    fast, asked = fast_histogram(reader.provider.get_meter("tests")), Asked()
+    for _ in range(2):
+        fast.record(0.5, CHAT, set_value("asked", asked, context()))
+    seen, provider = ref(asked), ref(reader.provider)
+    points(reader)
+    del asked
+    gc.collect()
+    assert seen() is None
+    del reader, fast
+    gc.collect()
+    assert provider() is None
+
+
+def test_a_meter_that_is_switched_off_shows_what_was_counted_before() -> None:
+    """With the next value, which is none of it."""
+    reader = InMemoryMetricReader()
+    meters = MeterProvider([reader], shutdown_on_exit=False)
+    fast = fast_histogram(meters.get_meter("tests"))
+    for _ in range(3):
+        fast.record(0.5, CHAT, context())
+    meters._set_meter_configurator(meter_configurator=_disable_meter_configurator)
+    fast.record(0.5, CHAT, context())
+    assert points(reader)["fast"][0]["counts"] == (0, 3, 0, 0)

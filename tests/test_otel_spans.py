@@ -70,6 +70,27 @@ class Adding(Sampler):
         return "adding"
 
 
+class Changing(Sampler):
+    """One that writes into what it was given."""
+
+    def should_sample(
+        self,
+        parent_context: Any,
+        trace_id: Any,
+        name: str,
+        kind: Any = None,
+        attributes: Any = None,
+        *_: Any,
+        **__: Any,
+    ) -> SamplingResult:
+        attributes["rlm.turn"] = 1.0
+        attributes["a.list"] = [1, 2]
+        return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
+
+    def get_description(self) -> str:
+        return "changing"
+
+
 class Watching(SpanProcessor):
     """Sees spans when they begin, and writes on them."""
 
@@ -88,6 +109,7 @@ PROVIDERS: Final[Mapping[str, Callable[[], dict[str, Any]]]] = {
     "nothing sampled": lambda: {"sampler": ALWAYS_OFF},
     "only recorded": lambda: {"sampler": Adding(Decision.RECORD_ONLY)},
     "sampler adds": lambda: {"sampler": ParentBased(Adding(Decision.RECORD_AND_SAMPLE))},
+    "sampler changes": lambda: {"sampler": Changing()},
     "few attributes": lambda: {"span_limits": SpanLimits(max_span_attributes=2)},
     "no attributes": lambda: {"span_limits": SpanLimits(max_span_attributes=0)},
     "short attributes": lambda: {"span_limits": SpanLimits(max_span_attribute_length=3)},
@@ -130,7 +152,7 @@ def told(provider: str, where: Context, way: Callable[[Tracer], Begin], links: S
     tracers.add_span_processor(SimpleSpanProcessor(exporter))
     tracer = tracers.get_tracer("tests", "1", "https://opentelemetry.io/schemas/1.40.0")
     assert isinstance(tracer, Tracer)
-    span = way(tracer)("chat модель", where, SpanKind.CLIENT, ATTRIBUTES, links, START_NS)
+    span = way(tracer)("chat модель", where, SpanKind.CLIENT, dict(ATTRIBUTES), links, START_NS)
     own = span.get_span_context()
     state = vars(span) if isinstance(span, ReadableSpan) else {}
     settings_of_span = {name: state[name] for name in state if name.startswith(("_record", "_set_status", "_limits"))}

@@ -77,6 +77,25 @@ def test_what_works_with_dataclasses_works_with_it() -> None:
     assert {Usage(input_tokens=1): 1}[Usage(input_tokens=1)] == 1
 
 
+class Bigger(Thing):
+    """With a dict, and a method."""
+
+    def half(self) -> float:
+        return self.size / 2
+
+
+class Slotted(Thing):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize("kind", [Bigger, Slotted])
+def test_a_subclass_is_made_as_ever(kind: type[Thing]) -> None:
+    """Whatever it adds."""
+    one = kind(name="a", size=3)
+    assert (type(one), one.size, one.parts) == (kind, 3, [])
+    assert Bigger(name="a", size=3).half() == 1.5
+
+
 @pytest.mark.parametrize("kind", [Started, Finished, Origin, Run])
 def test_the_events_are_frozen(kind: type) -> None:
     """As the docs promise."""

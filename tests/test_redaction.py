@@ -35,6 +35,9 @@ SECRETS: Final = (
     "api_key=q1w2e3",
     '{"api-\u212aey": "q1 w2"}',
     "\u017fecret_token = q1",
+    "ap\u0131_key: hunter2hunter2",
+    "AP\u0130_KEY=hunter2hunter2",
+    "пар\u1c82ль: тайна",
     "ПАРОЛЬ: тайна",
     "PASSWD='тайна тайна'",
     "client-secret=q1",
@@ -182,3 +185,27 @@ def test_tools_are_written_once_unless_a_hook_may_say_another_thing() -> None:
     hooked = Policy("span", Redactor(lambda text: text if text == "look" else next(names)))
     first, second = (json.loads(tools_json(tools, hooked))[0]["description"] for _ in range(2))
     assert (first, second) == ("box", "look")
+
+
+def test_a_hook_is_shown_no_more_than_is_kept() -> None:
+    """The oldest of many messages go unseen."""
+    seen: list[str] = []
+
+    def hook(text: str) -> str:
+        seen.append(text)
+        return text
+
+    messages = (Message("user", (Text("Yes, of course: do it. "),)),) * 1400
+    _, omitted = prompt_json(messages, Policy("span", Redactor(hook)))
+    assert (len(seen), omitted) == (421, 980)
+
+
+def test_what_cannot_be_hashed_is_written_all_the_same() -> None:
+    """A text of the application's own class may have no hash."""
+
+    class Odd(str):
+        __hash__ = None  # type: ignore[assignment]
+
+    tools = (ToolDefinition("look", description=Odd("in the box")),)
+    assert tools_json(tools, Policy("span")) == '[{"type":"function","name":"look","description":"in the box"}]'
+    assert content.identifier(Odd("abc")) == "abc"

@@ -11,7 +11,7 @@ from rlm_otel.ambient import current_conversation, current_prompt, is_suppressed
 from rlm_otel.callbacks import hooks
 from rlm_otel.current import Current
 from rlm_otel.emitter import Emitter
-from rlm_otel.errors import Leave, StopRun, weakly
+from rlm_otel.errors import Leave, StopRun
 from rlm_otel.events import Chunk, Finished, Link, ModelCall, Operation, Origin, Retrying, Run, Started, ToolCall
 from rlm_otel.fence import fence
 from rlm_otel.live import table
@@ -291,7 +291,7 @@ class Bracket:
         tells = not isinstance(self.operation, ToolCall) and (leaves or exception is None)
         if exception is not None and leaves and self.parent is not None:
             now_told = Told(self._begun, told.listeners or (tells and self._begun), told.hooks or tells)
-            self.parent._risen.append(risen(weakly(exception), failure, now_told))
+            self.parent._risen.append(risen(exception, failure, now_told))
         return passage(told, exception, leaves=leaves), tells and not told.listeners
 
     def _is_for_on_error(self, finished: Finished) -> bool:

@@ -151,7 +151,7 @@ def advice(error: Exception, client: Any, model: str) -> str | None:
 
 
 def _advice(error: Exception, model: str) -> str | None:
-    if getattr(error, "status_code", None) not in (None, 401, 404):
+    if error.__dict__.get("status_code") not in (None, 401, 404):  # the SDK's, and no property that may fail
         return None
     from openai import APIConnectionError, APITimeoutError, AuthenticationError, NotFoundError
 

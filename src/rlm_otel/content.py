@@ -90,25 +90,29 @@ _WHOLE_NAME: Final = re.compile(rf"(?i).{{0,40}}(?:{_SECRET_NAME}|secret)|token"
 
 
 # With what each of these patterns begins: a pattern is slow where it is tried at every character, a search for a few
-# words is not; and one for a word quicker still where a character of it that is rare is looked for first.
-_Begins = tuple[tuple[str, tuple[str, ...]], ...]
+# words is not; and one for a word quicker still where a character of it that is rare, and then a part that several of
+# them share, is looked for first.
+_Begins = tuple[tuple[str, str, tuple[str, ...]], ...]
 _TOKENS_BEGIN: Final[_Begins] = (
-    ("-", ("sk-", "glpat-", "xox", "xapp-", "xai-")),
-    ("_", ("k_live_", "k_test_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "hf_", "gsk_")),
-    ("K", ("AKIA",)),
-    ("S", ("ASIA",)),
-    ("B", ("ABIA",)),
-    ("C", ("ACCA",)),
-    ("z", ("AIza",)),
-    ("9", ("ya29.",)),
-    ("J", ("eyJ",)),
+    ("-", "", ("sk-", "glpat-", "xox", "xapp-", "xai-")),
+    ("_", "k_", ("k_live_", "k_test_", "gsk_")),
+    ("_", "gh", ("ghp_", "gho_", "ghu_", "ghs_", "ghr_")),
+    ("_", "b_", ("github_pat_",)),
+    ("_", "hf_", ("hf_",)),
+    ("K", "", ("AKIA",)),
+    ("S", "", ("ASIA",)),
+    ("B", "", ("ABIA",)),
+    ("C", "", ("ACCA",)),
+    ("z", "", ("AIza",)),
+    ("9", "", ("ya29.",)),
+    ("J", "", ("eyJ",)),
 )
-_BEARER_BEGINS: Final[_Begins] = (("r", ("bearer",)),)
+_BEARER_BEGINS: Final[_Begins] = (("r", "", ("bearer",)),)
 _NAMED_BEGINS: Final[_Begins] = (
-    ("t", ("auth", "private", "secret", "client", "x-amz-signature")),
-    ("s", ("access", "session", "passw")),
-    ("p", ("api",)),
-    ("п", ("пароль",)),
+    ("t", "", ("auth", "private", "secret", "client", "x-amz-signature")),
+    ("s", "", ("access", "session", "passw")),
+    ("p", "", ("api",)),
+    ("п", "", ("пароль",)),
 )
 
 
@@ -121,7 +125,7 @@ def without_secrets(text: str) -> str:
     """The text with what looks like an API key, token, password or private key replaced by `[redacted]`."""
     if _KEY_BEGINS in text:
         text = _KEY_BLOCK.sub(REDACTED, text)
-    if any(sign in text for character, signs in _TOKENS_BEGIN if character in text for sign in signs):
+    if _any_of(_TOKENS_BEGIN, text):
         text = _sub(_TOKENS, REDACTED, text, _found(_TOKENS_BEGIN, text))
     folded = text.casefold()
     if "bearer" in folded:
@@ -135,7 +139,7 @@ def may_hold_secrets(text: str) -> bool:
     """False where nothing in it can look like a secret: what many short texts hold is told by all of them at once."""
     if _KEY_BEGINS in text or _LOGIN_BEGINS in text:
         return True
-    if any(sign in text for character, signs in _TOKENS_BEGIN if character in text for sign in signs):
+    if _any_of(_TOKENS_BEGIN, text):
         return True
     folded = _folded(text)
     named = (":" in text or "=" in text) and any(word in folded for word in _SECRET_WORDS)
@@ -144,16 +148,20 @@ def may_hold_secrets(text: str) -> bool:
 
 def _folded(text: str) -> str:
     """Lower case as the patterns see it, each character in its place."""
-    folded = text.lower()
-    if len(folded) != len(text):  # only of U+0130, which is no letter of theirs
-        folded = text.replace("\u0130", "_").lower()
-    return folded if folded.isascii() else folded.replace("\u017f", "s")
+    if text.isascii():
+        return text.lower()
+    folded = text.replace("\u0130", "i").lower()  # else that one would become two
+    return folded.replace("\u0131", "i").replace("\u017f", "s").replace("\u1c82", "о")
+
+
+def _any_of(begins: _Begins, text: str) -> bool:
+    return any(rare in text and part in text and any(sign in text for sign in signs) for rare, part, signs in begins)
 
 
 def _found(begins: _Begins, text: str) -> list[int]:
     """Where a match may begin, in order."""
     places: list[int] = []
-    for sign in (sign for character, signs in begins if character in text for sign in signs):
+    for sign in (sign for rare, part, signs in begins if rare in text and part in text for sign in signs):
         before = sign.startswith("k_")  # of sk_live_ and rk_live_
         at = text.find(sign)
         while at >= 0:
@@ -207,7 +215,7 @@ _LONGEST_IDENTIFIER: Final = 64
 
 def identifier(text: str | None) -> str | None:
     """The vendor's word if it looks like an identifier, not like prose or a key; else None: it may quote the prompt."""
-    return text if text is not None and len(text) <= _LONGEST_IDENTIFIER and _is_identifier(text) else None
+    return text if text is not None and len(text) <= _LONGEST_IDENTIFIER and _is_identifier(str(text)) else None
 
 
 @lru_cache(maxsize=128)  # a failure's is asked for several times
@@ -233,7 +241,12 @@ class Redactor:
 
     def passes(self, texts: Iterable[str]) -> bool:
         """Whether it would change none of these; it is only sure of that without a hook."""
-        return self._hook is None and not may_hold_secrets("\n".join(texts))
+        if self._hook is not None:
+            return False
+        in_ascii, others = list[str](), list[str]()  # together Python would search all in two or four bytes each
+        for text in texts:
+            (in_ascii if text.isascii() else others).append(text)
+        return not any(may_hold_secrets("\n".join(some)) for some in (in_ascii, others) if some)
 
     def __call__(self, text: str, limit: int | None = None) -> str | None:
         """The text as it may leave, or None. With a limit it may end behind so many characters: cut it there."""

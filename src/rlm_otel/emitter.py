@@ -181,7 +181,10 @@ class Emitter:
             if any(planned.callback is other for other in running_hooks.get()):
                 continue
             try:
-                with _Within(scope, planned.callback), fence(planned.name, "on_retry", strict=planned.strict):
+                with (
+                    _Within(scope, planned.callback),
+                    fence(planned.name, "on_retry", strict=planned.strict, before=_under_way(payload)),
+                ):
                     result = hook.call(payload) if hook.is_async else await asyncio.to_thread(hook.call, payload)
                     if is_coroutine(result):
                         await result
@@ -214,7 +217,10 @@ class Emitter:
     def _call_inline(
         self, planned: PlannedCallback, name: str, hook: Hook, payload: Payload, scope: "Bracket | None"
     ) -> None:
-        with _Within(scope, planned.callback), fence(planned.name, name, strict=planned.strict):
+        with (
+            _Within(scope, planned.callback),
+            fence(planned.name, name, strict=planned.strict, before=_under_way(payload)),
+        ):
             result = hook.call(payload)
             if is_coroutine(result):
                 self._queue(planned, name, lambda: result, scope, made=result)
@@ -259,12 +265,23 @@ def _tell(listeners: Iterable[Told], event: Event) -> None:
             listener.on_event(event)
         except Exception:  # noqa: BLE001 - the fence decides
             try:
-                with fence(name, "on_event", strict=strict, before=before):
+                with fence(name, "on_event", strict=strict, before=before or _exception_of(event)):
                     raise
             except Exception as error:  # noqa: BLE001 - raised once all know
                 first = first or error
     if first is not None:
         raise first
+
+
+def _exception_of(event: Event) -> BaseException | None:
+    """What the event tells of, which is no longer handled when a retry is told."""
+    failure = getattr(event, "failure", None)
+    return failure.exception if failure is not None else None
+
+
+def _under_way(payload: Payload) -> BaseException | None:
+    error = payload.get("error")
+    return sys.exception() or (error if isinstance(error, BaseException) else None)
 
 
 class _Within:

@@ -4,7 +4,7 @@ import logging
 import sys
 import traceback as tracebacks
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import EllipsisType, TracebackType
 from typing import Final
 
@@ -52,7 +52,7 @@ class fence:
         key = (self._owner, self._where)
         _failures[key] += 1
         if _failures[key] == 1:
-            told = None if self._quiet or error is self._before else _without(error, self._before)
+            told = None if self._quiet else _without(error, self._before)
             # Without logging set up, Python's handler of last resort prints this on stderr.
             logger.warning(
                 "%s.%s raised %s%s; it is ignored, and further failures there are only counted",
@@ -64,22 +64,39 @@ class fence:
         return True
 
 
-def _without(error: Exception, before: BaseException | None) -> Exception:
-    """The exception, apart from one that was already under way: an API's error may quote the prompt."""
-    for link in list(_chain(error)) if before is not None else ():
-        if link.__cause__ is before:
+def _without(error: Exception, before: BaseException | None) -> Exception | None:
+    """The exception, apart from one that was already under way and all that it led to: an API's may quote the prompt.
+
+    None where that cannot be taken out of it: it is one of them, or a group that holds one.
+    """
+    if before is None:
+        return error
+    known = {id(one) for one in _chain(before)}
+    for link in list(_chain(error, known)):
+        if id(link) in known or any(id(one) in known for one in _members(link)):
+            return None
+        if id(link.__cause__) in known:
             link.__cause__ = None
-        if link.__context__ is before:
+        if id(link.__context__) in known:
             link.__context__ = None
     return error
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    seen: set[int] = set()
-    while error is not None and id(error) not in seen:
-        seen.add(id(error))
-        yield error
-        error = error.__cause__ or error.__context__
+def _chain(error: BaseException | None, known: Iterable[int] = ()) -> Iterator[BaseException]:
+    """It, and what it came of, groups' members too, as far as that is not known."""
+    seen, waiting = set(known), [error]
+    first = True
+    while waiting:
+        one = waiting.pop()
+        if one is not None and (first or id(one) not in seen):
+            seen.add(id(one))
+            yield one
+            waiting += (one.__cause__, one.__context__, *_members(one))
+        first = False
+
+
+def _members(error: BaseException) -> Sequence[BaseException]:
+    return error.exceptions if isinstance(error, BaseExceptionGroup) else ()
 
 
 def _place(traceback: TracebackType | None) -> str:

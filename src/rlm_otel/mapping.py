@@ -62,7 +62,7 @@ def span_name(operation: Operation, origin: Origin) -> str:
 
 
 def _named(operation: str, name: str | None) -> str:
-    return encodable(f"{operation} {name}") if name else operation
+    return encodable(f"{operation} {str.__str__(name)}") if name else operation  # of an enum its value
 
 
 def is_client(operation: Operation) -> bool:

@@ -14,7 +14,8 @@ def quick(made: type[C]) -> type[C]:
     """Over `@dataclass(frozen=True, slots=True, kw_only=True)`: the same class with a quicker `__init__`.
 
     That of a frozen dataclass sets each field by a call. Here the new object, which nobody else knows yet, is of a twin
-    class that is not frozen until all its fields are set. Raises TypeError for any other kind of class.
+    class that is not frozen until all its fields are set; an object of a subclass is made as ever. Raises TypeError for
+    any other kind of class.
     """
     own, params = made.__dict__.get("__slots__"), made.__dict__.get("__dataclass_params__")
     found = fields(made) if params is not None else ()  # type: ignore[arg-type]  # it is a dataclass
@@ -26,11 +27,13 @@ def quick(made: type[C]) -> type[C]:
     thawed = {"__slots__": own, "__setattr__": object.__setattr__, "__delattr__": object.__delattr__}
     known: dict[str, Any] = {
         "_become": object.__setattr__,
+        "_plain": made.__init__,
         "_frozen": made,
         "_twin": type(made.__name__, made.__bases__, thawed),
-        "_missing": MISSING,
     }
-    parameters, lines = [], ["_become(self, '__class__', _twin)"]
+    given = ", ".join(f"{field.name}={field.name}" for field in found)
+    parameters = []
+    lines = [f"if self.__class__ is not _frozen: return _plain(self, {given})", "_become(self, '__class__', _twin)"]
     for field in found:
         name, value = field.name, field.name
         if field.default is not MISSING:
@@ -38,8 +41,9 @@ def quick(made: type[C]) -> type[C]:
             parameters.append(f"{name}=_default_{name}")
         elif field.default_factory is not MISSING:
             known[f"_make_{name}"] = field.default_factory
-            parameters.append(f"{name}=_missing")
-            value = f"_make_{name}() if {name} is _missing else {name}"
+            known[f"_default_{name}"] = (made.__init__.__kwdefaults__ or {})[name]
+            parameters.append(f"{name}=_default_{name}")
+            value = f"_make_{name}() if {name} is _default_{name} else {name}"
         else:
             parameters.append(name)
         lines.append(f"self.{name} = {value}")

@@ -5,6 +5,7 @@ there would deadlock.
 """
 
 import os
+import sys
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -27,7 +28,7 @@ def put(work: Work) -> None:
 def start() -> None:
     """Makes sure that the thread runs; called before the first finalizer is armed, and anew after a fork."""
     global _thread, _fork_hook_set
-    if _thread is not None and _thread.is_alive():
+    if (_thread is not None and _thread.is_alive()) or sys.is_finalizing():  # then a new one would never begin
         return
     with _lock:
         if not _fork_hook_set:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from typing import Final, NamedTuple
 
+from rlm_otel.errors import weakly
 from rlm_otel.outcome import Failure, Passage
 
 
@@ -27,12 +28,23 @@ class Risen(NamedTuple):
     facts: tuple[str, str, int | None, str | None, str | None, float | None]
     """What was read of it: type, message, status, code, request id and when to try again."""
     told: Told
+    state: tuple[int, ...]
+    """How it was when it was read: the application may add something to it on the way."""
 
 
-def risen(exception: Callable[[], BaseException | None], failure: Failure, told: Told) -> Risen:
+def risen(exception: BaseException, failure: Failure, told: Told) -> Risen:
     """What the operation above is to know: not the failure, which holds the exception and all that hangs on it."""
     it = failure
-    return Risen(exception, (it.type, it.message, it.status, it.code, it.request_id, it.retry_after_s), told)
+    facts = it.type, it.message, it.status, it.code, it.request_id, it.retry_after_s
+    return Risen(weakly(exception), facts, told, _state(exception))
+
+
+def _state(exception: BaseException) -> tuple[int, ...]:
+    """By ids, which hold nothing."""
+    return id(_args(exception)), *map(id, exception.__dict__.values())
+
+
+_args: Final = BaseException.args.__get__  # type: ignore[attr-defined]  # a class may have its own, which fails
 
 
 def told_inside(risen: Iterable[Risen], exception: BaseException | None) -> Told:
@@ -45,9 +57,9 @@ def told_inside(risen: Iterable[Risen], exception: BaseException | None) -> Told
 
 
 def failure_inside(risen: Iterable[Risen], exception: BaseException | None) -> Failure | None:
-    """What an operation inside has read of it."""
+    """What an operation inside has read of it, if it still is as it was."""
     for one in risen:
-        if exception is not None and one.exception() is exception:
+        if exception is not None and one.exception() is exception and one.state == _state(exception):
             kind, message, status, code, request_id, retry_after_s = one.facts
             return Failure(
                 type=kind,

@@ -6,14 +6,12 @@ base64 becomes `{"type": "uri", "modality": ..., "uri": "sha256:<hex of its byte
 
 import binascii
 import hashlib
-import json
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, wraps
 from typing import Final, TypeVar
 
-from rlm_otel.content import LIMIT_BYTES, REDACTED, Policy, Redactor, cut, encodable, names_a_secret
+from rlm_otel.content import LIMIT_BYTES, REDACTED, Policy, cut, encodable, names_a_secret
 from rlm_otel.cutting import SHORTEST, Json, Shape, dumps, fitted_list, fitted_message, fitted_object
 from rlm_otel.messages import (
     Media,
@@ -27,8 +25,11 @@ from rlm_otel.messages import (
     ToolRequest,
     ToolResponse,
 )
+from rlm_otel.parsing import parsed
+from rlm_otel.short_content import ROLES, short_json
 
-_ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
+_MOST_KEPT: Final = 10_000
+"""How many characters of tools' descriptions are worth keeping for the next call."""
 _PART_TYPES: Final = frozenset(
     {"text", "reasoning", "tool_call", "tool_call_response", "server_tool_call", "server_tool_call_response"}
     | {"blob", "file", "uri", "compaction"}
@@ -70,7 +71,7 @@ def prompt_json(messages: Sequence[Message], policy: Policy) -> tuple[str, int]:
     """A prompt as JSON, and how many of its messages had to be left out: the oldest, never the system prompt."""
     if not messages:
         return "[]", 0
-    if (short := _short(messages, policy)) is not None:
+    if (short := short_json(messages, policy)) is not None:
         return short, 0
     room = policy.limit_chars - len("[]")
     last = _message(messages[-1], policy)
@@ -106,7 +107,7 @@ def instructions_json(text: str, policy: Policy) -> str | None:
 @_within_bytes
 def reply_json(messages: Sequence[Message], policy: Policy) -> str:
     """A reply as JSON, one message a choice; where they are too long, each may fill its share of the limit."""
-    if (short := _short(messages, policy)) is not None:
+    if (short := short_json(messages, policy)) is not None:
         return short
     room = (policy.limit_chars - len("[]")) // max(len(messages), 1) - len(",")
     texts = [fitted_message(_message(message, policy), room) for message in messages]
@@ -116,7 +117,12 @@ def reply_json(messages: Sequence[Message], policy: Policy) -> str:
 def tools_json(tools: tuple[ToolDefinition, ...], policy: Policy) -> str:
     """The tools offered, as JSON; where they are too many, descriptions are cut first, then the last ones go."""
     # A hook of the application's may say another thing the next time.
-    return (_tools_json if policy.redactor.hooked else _same_tools_json)(tools, policy)
+    if policy.redactor.hooked or sum([len(tool.description or "") for tool in tools]) > _MOST_KEPT:
+        return _tools_json(tools, policy)
+    try:
+        return _same_tools_json(tools, policy)
+    except TypeError:  # a text of a class of its own, which has no hash
+        return _tools_json(tools, policy)
 
 
 @_within_bytes
@@ -125,7 +131,7 @@ def _tools_json(tools: tuple[ToolDefinition, ...], policy: Policy) -> str:
     return encodable(fitted_list(shapes, policy.limit_chars))
 
 
-_same_tools_json: Final = lru_cache(maxsize=32)(_tools_json)  # most calls offer the same
+_same_tools_json: Final = lru_cache(maxsize=8)(_tools_json)  # most calls offer the same
 
 
 @_within_bytes
@@ -138,49 +144,6 @@ def value_json(text: str, policy: Policy) -> str | None:
     return None
 
 
-# Most of what is said is short, and holds no secret ------------------------------------------------------------------
-
-
-class _AsItIs(Redactor):
-    def __call__(self, text: str, limit: int | None = None) -> str:  # noqa: ARG002 - it is within any
-        return text
-
-
-_AS_IT_IS: Final = Policy(redactor=_AsItIs())
-
-
-def _short(messages: Sequence[Message], policy: Policy) -> str | None:
-    """Messages of text and tools whose JSON is within the limit as it is, all at once; None for others."""
-    texts = _texts(messages)
-    if texts is None or sum(map(len, texts)) > policy.limit_chars:
-        return None
-    is_clean = policy.redactor.passes(texts)
-    text = dumps([_as_it_is(message) if is_clean else _message(message, policy) for message in messages])
-    return encodable(text) if len(text) <= policy.limit_chars else None
-
-
-def _as_it_is(message: Message) -> Shape:
-    if len(message.parts) == 1 and isinstance(part := message.parts[0], Text):
-        return {"role": message.role, "parts": [{"type": "text", "content": part.content}]}
-    return _message(message, _AS_IT_IS)
-
-
-def _texts(messages: Sequence[Message]) -> list[str] | None:
-    """All that would be redacted in them; None where that is not to be seen at once, such as in JSON with escapes."""
-    texts: list[str] = []
-    for message in messages:
-        if message.role not in _ROLES or message.name is not None:
-            return None
-        for part in message.parts:
-            if isinstance(part, Text | Reasoning) or (isinstance(part, ToolResponse) and "\\" not in part.content):
-                texts.append(part.content)
-            elif isinstance(part, ToolRequest) and "\\" not in part.arguments:
-                texts += (part.name, part.arguments)
-            else:
-                return None
-    return texts
-
-
 # Shapes ------------------------------------------------------------------------------------------------------------
 
 
@@ -189,7 +152,7 @@ def _leads(messages: Sequence[Message]) -> bool:
 
 
 def _message(message: Message, policy: Policy) -> Shape:
-    role = message.role if message.role in _ROLES else cut(policy.redacted(message.role) or REDACTED, SHORTEST)
+    role = message.role if message.role in ROLES else cut(policy.redacted(message.role) or REDACTED, SHORTEST)
     parts: list[Json] = [kept for part in message.parts if (kept := _part(part, policy)) is not None]
     shape: Shape = {"role": role, "parts": parts}
     if message.name is not None and (name := policy.redacted(message.name)) is not None:
@@ -286,29 +249,9 @@ def _sha256(base64: str) -> str:
 def _value(text: str, policy: Policy) -> tuple[Json, ...]:
     """The text's value, redacted: a tuple of one, or an empty one if it must not leave."""
     try:
-        return _redacted(_parsed(text), policy)
+        return _redacted(parsed(text), policy)
     except RecursionError:
         return _redacted(text, policy)
-
-
-def _parsed(text: str) -> Json:
-    if text.lstrip()[:1] not in ("{", "["):
-        return text
-    try:
-        value: Json = _decode(text)
-    except ValueError:
-        return text
-    return value
-
-
-def _finite(number: str) -> float:
-    value = float(number)
-    if not math.isfinite(value):
-        raise ValueError("JSON has no infinity and no NaN")
-    return value
-
-
-_decode: Final = json.JSONDecoder(parse_constant=_finite, parse_float=_finite).decode
 
 
 def _redacted(value: Json, policy: Policy) -> tuple[Json, ...]:

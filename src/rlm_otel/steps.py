@@ -119,7 +119,7 @@ class Conversation:
         if turn > 1 and arguments.get("tool_choice") not in ("auto", "none"):
             arguments.pop("tool_choice", None)  # a forced tool is forced once, or the run would never end
         if task.tools:
-            arguments["tools"] = [tool.schema for tool in task.tools.values()]
+            arguments["tools"] = [tool.schema() for tool in task.tools.values()]
         if task.stream:
             options = cast("dict[str, object]", task.request.get("stream_options") or {})
             arguments.update(stream=True, stream_options={"include_usage": True, **options})

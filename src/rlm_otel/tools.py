@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, create_model
-from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticUserError
 
 from rlm_otel.messages import ToolDefinition
 
@@ -27,8 +27,15 @@ class Tool:
     wants_query: bool
     definition: ToolDefinition
     """What telemetry says of it."""
-    schema: Mapping[str, object]
-    """The tool in the OpenAI API's words, made once: each turn of each run sends it."""
+    described: Mapping[str, object] | None
+    """What the model is told of it, made once, since each turn of each run sends it; None: a type was not there yet."""
+
+    def schema(self) -> dict[str, object]:
+        """The tool in the OpenAI API's words, a copy of one's own."""
+        return {
+            "type": "function",
+            "function": dict(self.described or _described(self.name, self.description, self.arguments)),
+        }
 
     def read(self, arguments: str) -> dict[str, Any]:
         """A model's JSON text as keyword arguments; raises pydantic.ValidationError, whose text a model understands."""
@@ -74,18 +81,25 @@ def make_tool(function: Callable[..., Any]) -> Tool:
         is_async=inspect.iscoroutinefunction(function),
         wants_query=INJECTED in parameters,
         definition=ToolDefinition(name, description=description),
-        schema=_schema(name, description, arguments),
+        described=_described_now(name, description, arguments),
     )
 
 
-def _schema(name: str, description: str | None, arguments: type[BaseModel]) -> Mapping[str, object]:
+def _described_now(name: str, description: str | None, arguments: type[BaseModel]) -> Mapping[str, object] | None:
     try:
-        parameters = arguments.model_json_schema()
+        return _described(name, description, arguments)
     except PydanticInvalidForJsonSchema as error:
         msg = f"tool {name}: a model cannot be told of its parameters; annotate them with types that JSON has ({error})"
         raise TypeError(msg) from error
-    described = {"description": description} if description else {}
-    return {"type": "function", "function": {"name": name, "parameters": parameters, **described}}
+    except PydanticUserError as error:
+        if error.code != "class-not-fully-defined":
+            raise
+        return None  # a type that is named in quotes, and defined further down
+
+
+def _described(name: str, description: str | None, arguments: type[BaseModel]) -> Mapping[str, object]:
+    told: dict[str, object] = {"name": name, "parameters": arguments.model_json_schema()}
+    return {**told, "description": description} if description else told
 
 
 def text_of(value: object) -> str:

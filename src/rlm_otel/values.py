@@ -10,8 +10,9 @@ Attributes = dict[str, Value]
 Known = dict[str, Value | None]
 """Values by name; what is not known is None."""
 
-INT64: Final = range(-(2**63), 2**63)
-"""The whole numbers that OTLP has room for."""
+LEAST_INT: Final = -(2**63)
+LARGEST_INT: Final = 2**63 - 1
+"""OTLP has room for whole numbers from one to the other. No `range`: that one would count up to an `IntEnum`."""
 
 
 def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
@@ -24,7 +25,7 @@ def present(pairs: Iterable[tuple[str, Value | None]]) -> Attributes:
             if not value.isascii():
                 value = encodable(value)
         elif isinstance(value, int):
-            if value not in INT64:
+            if not LEAST_INT <= value <= LARGEST_INT:
                 continue
         elif isinstance(value, tuple):
             value = tuple(map(encodable, value))

@@ -12,7 +12,7 @@ from rlm_otel import semconv as sc
 from rlm_otel.content import Policy
 from rlm_otel.events import Finished, ModelCall, Started
 from rlm_otel.otel.operations import Open
-from rlm_otel.values import INT64, Attributes
+from rlm_otel.values import LARGEST_INT, LEAST_INT, Attributes
 
 
 class Details:
@@ -67,4 +67,4 @@ def _structured(content: Attributes) -> Mapping[str, AnyValue]:
 def _carried(digits: str) -> int | str:
     """The number, as text where OTLP has no room for it: the exporter would drop all the messages."""
     number = int(digits)
-    return number if number in INT64 else digits
+    return number if LEAST_INT <= number <= LARGEST_INT else digits

@@ -69,11 +69,21 @@ def _exception(failure: Failure, message: str | None, policy: Policy) -> Attribu
 
 
 def _stacktrace(error: BaseException) -> str:
-    """As Python prints it, but for the steps of this package that lead to the application's or the vendor's code."""
+    """As Python prints it, but for the steps of this package that lead to the application's or the vendor's code.
+
+    And but for the marks under each line, which cost as much as all the rest, here and in the back end.
+    """
     outside = error.__traceback__
-    while outside is not None and outside.tb_frame.f_globals.get("__name__", "").startswith(_OURS):
+    while outside is not None and str(outside.tb_frame.f_globals.get("__name__")).startswith(_OURS):
         outside = outside.tb_next
-    return "".join(traceback.format_exception(type(error), error, outside or error.__traceback__))
+    told = traceback.TracebackException(type(error), error, outside or error.__traceback__, compact=True)
+    waiting: list[traceback.TracebackException | None] = [told]
+    while waiting:
+        if (one := waiting.pop()) is not None:
+            for frame in one.stack:
+                frame.colno = None
+            waiting += (one.__cause__, one.__context__, *(one.exceptions or ()))
+    return "".join(told.format())
 
 
 def _beyond_type(failure: Failure, text: str | None) -> str | None:

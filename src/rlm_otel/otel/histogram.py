@@ -54,14 +54,16 @@ class FastHistogram:
         """Records a value; the context is for its exemplar."""
         series = self._known.get(id(attributes))
         if series is None or series.storages is not self._consumer._reader_storages:
+            if series is not None:
+                series.merge(last=True)  # it came first, and is none of a new reader's business
             self._histogram.record(value, attributes, context)
             if attributes is not None and self._consumer is not None:
                 self._learn(attributes)
+        elif not self._is_enabled():
+            self.merge()  # nobody asks for it any more
+            self._histogram.record(value, attributes, context)
         elif not (
-            context is not None
-            and self._is_enabled()
-            and 0 <= value < math.inf
-            and series.add(value, self._exemplars.span_in(context))
+            context is not None and 0 <= value < math.inf and series.add(value, self._exemplars.span_in(context))
         ):
             self._histogram.record(value, attributes, context)
 
@@ -77,7 +79,10 @@ class FastHistogram:
 
     def _learn(self, attributes: Attributes) -> None:
         """Finds where the value of this series, recorded just now, went."""
-        with self._learning:
+        # Not waited for: a finalizer may come by in the midst of it, and a later record is as good.
+        if not self._learning.acquire(blocking=False):
+            return
+        try:
             if len(self._known) >= _MOST_KNOWN:
                 self._known, gone = {}, list(self._known.values())
             else:
@@ -93,6 +98,8 @@ class FastHistogram:
                 self._known = {}
             else:
                 self._known[id(attributes)] = _Series(attributes, storages, aggregations)
+        finally:
+            self._learning.release()
 
 
 class Exemplars:
@@ -119,6 +126,10 @@ class Exemplars:
             span = own if self._wanted is not None and self._wanted(own) else None
             self._latest = context, span
         return span
+
+    def forget(self) -> None:
+        """What is in a context is the application's, and not to be kept."""
+        self._latest = None, None
 
 
 class _Series:
@@ -152,11 +163,13 @@ class _Series:
         self._least: int | float = math.inf
         self._most: int | float = -math.inf
         self._exemplars: dict[int, tuple[int | float, int, SpanContext]] = {}
-        self._empty()
+        self._counts = [0] * (len(self._bounds) + 1)
 
     def add(self, value: int | float, exemplar: SpanContext | None) -> bool:
         """Counts a value, with the span that an exemplar leads to; whether it was taken."""
         bucket = bisect_left(self._bounds, value)
+        latest = None if exemplar is None else (value, time.time_ns(), exemplar)
+        # Nothing inside makes the collector run: a finalizer that comes here again would wait for ever.
         with self._lock:
             if not self._takes:
                 return False
@@ -166,34 +179,34 @@ class _Series:
                 self._least = value
             if value > self._most:
                 self._most = value
-            if exemplar is not None:
-                self._exemplars[bucket] = value, time.time_ns(), exemplar
+            if latest is not None:
+                self._exemplars[bucket] = latest
         return True
 
     def merge(self, *, last: bool = False) -> None:
         """Adds what is there to the SDK's sums. The exemplars are what the SDK keeps: the latest of each bucket."""
+        empty, none = [0] * len(self._counts), dict[int, tuple[int | float, int, SpanContext]]()
         with self._lock:
-            if last:
-                self._takes = False
-            if self._sum == 0 and not any(self._counts):
-                return
-            counts, total, least, most, exemplars = self._counts, self._sum, self._least, self._most, self._exemplars
-            self._empty()
+            self._takes = self._takes and not last
+            counts, self._counts = self._counts, empty
+            exemplars, self._exemplars = self._exemplars, none
+            total, self._sum = self._sum, 0
+            least, self._least = self._least, math.inf
+            most, self._most = self._most, -math.inf
+        if not any(counts):
+            return
         for aggregation in self._aggregations:
+            new = list(counts)
             with aggregation._lock:
-                before = aggregation._value or aggregation._get_empty_bucket_counts()
-                aggregation._value = [a + b for a, b in zip(before, counts, strict=True)]
+                for bucket in range(len(aggregation._value or ())):
+                    new[bucket] += aggregation._value[bucket]
+                aggregation._value = new
                 aggregation._sum += total
                 if aggregation._record_min_max:
                     aggregation._min = min(aggregation._min, least)
                     aggregation._max = max(aggregation._max, most)
             for value, time_ns, span in exemplars.values():
                 aggregation._reservoir.offer(value, time_ns, self._attributes, _context(span))
-
-    def _empty(self) -> None:
-        self._counts = [0] * (len(self._bounds) + 1)
-        self._sum, self._least, self._most = 0, math.inf, -math.inf
-        self._exemplars = {}
 
 
 def _aggregations(histogram: Any, storages: _Storages, attributes: Attributes) -> Sequence[Any]:

@@ -21,14 +21,17 @@ from rlm_otel.otel.operations import Open, OpenOperations, Series
 # Beyond this the SDK folds series into one as well.
 _SERIES_LIMIT: Final = 2000
 
-_observers: Final[WeakKeyDictionary[Meter, "Observer"]] = WeakKeyDictionary()
+# Not held here: by its histograms it leads to the meter. The instruments that it answers for hold it.
+_observers: Final[WeakKeyDictionary[Meter, ref["Observer"]]] = WeakKeyDictionary()
 
 
 def observer_of(meter: Meter) -> "Observer":
     """The one of this meter, for all callbacks: the SDK drops the functions of an instrument that exists already."""
-    observer = _observers.get(meter)
+    known = _observers.get(meter)
+    observer = known() if known is not None else None
     if observer is None:
-        observer = _observers[meter] = Observer()
+        observer = Observer()
+        _observers[meter] = ref(observer)
     return observer
 
 
@@ -70,6 +73,7 @@ class Observer:
         """
         for histogram in list(self._histograms.values()):
             histogram.merge()
+        self._exemplars.forget()
         latest = dict(self._seen)
         counts = Counter(dict.fromkeys(latest, 0))
         for series, call in self._open():

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable, Sequence
+from operator import is_
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
@@ -76,6 +77,7 @@ class FastTracer:
             parent, trace_id, is_random = above, above.trace_id, above.trace_flags.random_trace_id
         else:
             parent, trace_id, is_random = None, ids.generate_trace_id(), ids.is_trace_id_random()
+        names, values = list(attributes), list(attributes.values())
         sampled = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
         flags = _FLAGS[sampled.decision.is_sampled() | (2 if is_random else 0)]
         own = SpanContext(trace_id, ids.generate_span_id(), False, flags, sampled.trace_state)
@@ -84,9 +86,10 @@ class FastTracer:
             return NonRecordingSpan(own)
         limits = tracer._span_limits
         most = limits.max_span_attributes
-        # A sampler of the application's may have added something.
-        are_ours = sampled.attributes == attributes and limits.max_span_attribute_length is None
-        are_ours = are_ours and (most is None or len(attributes) <= most)
+        # A sampler of the application's may have changed something, in place too.
+        are_ours = limits.max_span_attribute_length is None and (most is None or len(names) <= most)
+        are_ours = are_ours and list(sampled.attributes) == names
+        are_ours = are_ours and all(map(is_, sampled.attributes.values(), values))
         begun: Any = self._make(
             name,
             own,
@@ -105,7 +108,7 @@ class FastTracer:
             record_end_metrics=at_end,
         )
         if are_ours:
-            begun._attributes._dict.update(attributes)
+            begun._attributes._dict.update(zip(names, values, strict=True))
         begun.start(start_ns, context)
         span = begun
         return span

@@ -21,7 +21,7 @@ def read_failure(error: BaseException) -> Failure:
     except Exception:
         with fence(type(error).__name__, "read_failure", quiet=True, before=before):
             raise
-    return Failure(type=error_type(error), message="", exception=error)
+    return Failure(type=type(error).__qualname__, message="", exception=error)
 
 
 def _read(error: BaseException) -> Failure:
@@ -43,16 +43,16 @@ def error_type(error: BaseException) -> str:
 
     Private parts of the module's path are left out: they change from one version of a library to the next.
     """
-    kind: type = type(error)
-    return _public_name(kind)
+    kind = type(error)
+    return _public_name(kind.__module__, kind.__qualname__)
 
 
 @lru_cache(maxsize=256)
-def _public_name(kind: type) -> str:
-    if kind.__module__ == "builtins":
-        return kind.__qualname__
-    first, *rest = kind.__module__.split(".")
-    return ".".join([first, *(part for part in rest if not part.startswith("_")), kind.__qualname__])
+def _public_name(module: str, name: str) -> str:
+    if module == "builtins":
+        return name
+    first, *rest = module.split(".")
+    return ".".join([first, *(part for part in rest if not part.startswith("_")), name])
 
 
 def _message(error: BaseException) -> str:
