@@ -83,7 +83,7 @@ class Changing(Sampler):
         *_: Any,
         **__: Any,
     ) -> SamplingResult:
-        attributes["rlm.turn"] = 1.0
+        attributes["rlm.turn"] = 2.0
         attributes["a.list"] = [1, 2]
         return SamplingResult(Decision.RECORD_AND_SAMPLE, attributes)
 

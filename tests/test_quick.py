@@ -77,6 +77,21 @@ def test_what_works_with_dataclasses_works_with_it() -> None:
     assert {Usage(input_tokens=1): 1}[Usage(input_tokens=1)] == 1
 
 
+@quick
+@dataclass(frozen=True, slots=True)
+class Place:
+    row: int
+    column: int = 1
+
+
+def test_fields_may_be_given_by_position() -> None:
+    """Where the class says so."""
+    assert (Place(3), Place(3, 4), Place(column=2, row=1)) == (Place(3, 1), Place(row=3, column=4), Place(1, 2))
+    match Place(5, 6):
+        case Place(row, column):
+            assert (row, column) == (5, 6)
+
+
 class Bigger(Thing):
     """With a dict, and a method."""
 
@@ -110,8 +125,9 @@ class Loose:
 
 
 @dataclass(frozen=True, slots=True)
-class Positional:
+class Mixed:
     size: int = 1
+    name: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +135,10 @@ class Roomy:
     size: int = 1
 
 
-@pytest.mark.parametrize("kind", [Loose, Positional, Roomy, object])
+@pytest.mark.parametrize("kind", [Loose, Mixed, Roomy, object])
 def test_other_classes_are_refused(kind: type) -> None:
     """In words that say what to write."""
     with pytest.raises(
-        TypeError, match=f"{kind.__name__} is no dataclass that is frozen, with slots and keywords only"
+        TypeError, match=f"{kind.__name__} is no dataclass that is frozen, with slots, and all keywords or none"
     ):
         quick(kind)

@@ -159,7 +159,7 @@ def test_critical_path_is_what_the_run_waited_for() -> None:
     """Each moment of the run belongs to one step."""
     run = known_run()
     assert run.ended is not None
-    report = report_of(run.ended.record)
+    report = report_of(run.ended)
     assert report.path == (
         Step("run кот", 0, 1.0),
         Step("model gpt-4o", 0, 1.0),
@@ -229,10 +229,10 @@ def test_a_big_run_is_kept_small() -> None:
         for number in range(10_000):
             rig.call(run, seconds=1.0 + (number == 7))
     assert run.ended is not None
-    assert run.ended.record is not None
-    kept = run.ended.record.below
+    assert run.ended is not None
+    kept = run.ended.below
     assert isinstance(kept, Tally)
     assert (len(kept.figures), len(kept.dearest), len(kept.path)) == (1, 5, 12)
-    report = report_of(run.ended.record)
+    report = report_of(run.ended)
     assert (report.total.calls, report.path_s, report.path[7]) == (10_000, 10_001.0, Step("model gpt-4o", 0, 2.0))
     assert report.path[-1] == Step("", 0, 9_989.0, 9_990)

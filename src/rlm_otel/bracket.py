@@ -17,7 +17,7 @@ from rlm_otel.fence import fence
 from rlm_otel.live import table
 from rlm_otel.outcome import Cost, Failure, Passage, Reply, RunResult, ToolResult, Unpriced, Usage
 from rlm_otel.reader import read_failure
-from rlm_otel.records import Ended, Record, ended
+from rlm_otel.records import Record, record
 from rlm_otel.rising import Risen, Told, passage, risen, told_inside
 from rlm_otel.tallies import kept
 
@@ -46,8 +46,8 @@ class Bracket:
     first_chunk_s: float | None = None
     first_token_s: float | None = None
     first_visible_s: float | None = None
-    ended: Ended | None = None
-    """How it ended, once it has."""
+    ended: Record | None = None
+    """How it ended, once it has: not the failure, whose traceback holds the bracket, which would then hold itself."""
     left_behind: Current | None = None
     """Set where it is over and still current somewhere: what takes it back."""
     begun_here: bool = False
@@ -202,9 +202,9 @@ class Bracket:
         table.take(self)
         finished = self._finished(error, self.emitter.clock.monotonic_ns())
         above = self.parent.run if self.parent is not None else None
-        self.ended = ended(finished)
+        self.ended, self.result = record(finished), finished.result
         if above is not None:
-            above.children.append(self.ended.record)
+            above.children.append(self.ended)
         self._failure = None
         return finished
 

@@ -32,9 +32,13 @@ class Current:
             return
         before = sys.exception()
         try:
-            self._span = _entered(tracing.current(bracket.link))
+            span = tracing.current(bracket.link)
+            span.__enter__()
+            self._span = span
             if isinstance(bracket.operation, ModelCall):
-                self._quiet = _entered(tracing.suppressed())
+                quiet = tracing.suppressed()
+                quiet.__enter__()
+                self._quiet = quiet
         except Exception:
             with fence(type(tracing).__name__, "current", before=before):
                 raise
@@ -45,8 +49,3 @@ class Current:
         if self._span is not None:
             self._span.__exit__(None, None, None)
         restore(self._token)
-
-
-def _entered(manager: AbstractContextManager[object]) -> AbstractContextManager[object]:
-    manager.__enter__()
-    return manager

@@ -100,6 +100,7 @@ Operation = Run | ModelCall | ToolCall
 # Events ------------------------------------------------------------------------------------------------------------
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Link:
     """The span of an operation: lower-case hex ids of the W3C trace context, and whether it is sampled."""

@@ -68,8 +68,8 @@ def identity(operation: Operation, origin: Origin, reply: Reply | None = None) -
 def start_identity(started: Started, declared: DeclaredLabels) -> Attributes:
     """What `rlm.client.active` and `oldest_active` carry: the same when a call begins and when it has ended."""
     call = started.operation
-    own: Attributes = _own(call, None) if isinstance(call, ModelCall) else {}
-    return {**own, **dict(_labels(started.origin, declared))}
+    own = _own(call, None) if isinstance(call, ModelCall) else _NO_IDENTITY
+    return own.plus(*_labels(started.origin, declared))
 
 
 # A service has a handful of models, tools and agents: the dictionaries are made once.

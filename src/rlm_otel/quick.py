@@ -2,6 +2,7 @@
 
 import sysconfig
 from dataclasses import MISSING, fields
+from inspect import signature
 from typing import Any, Final, TypeVar
 
 C = TypeVar("C")
@@ -11,7 +12,7 @@ _IS_FREE_THREADED: Final = bool(sysconfig.get_config_var("Py_GIL_DISABLED"))
 
 
 def quick(made: type[C]) -> type[C]:
-    """Over `@dataclass(frozen=True, slots=True, kw_only=True)`: the same class with a quicker `__init__`.
+    """Over `@dataclass(frozen=True, slots=True)`: the same class with a quicker `__init__`.
 
     That of a frozen dataclass sets each field by a call. Here the new object, which nobody else knows yet, is of a twin
     class that is not frozen until all its fields are set; an object of a subclass is made as ever. Raises TypeError for
@@ -19,8 +20,9 @@ def quick(made: type[C]) -> type[C]:
     """
     own, params = made.__dict__.get("__slots__"), made.__dict__.get("__dataclass_params__")
     found = fields(made) if params is not None else ()  # type: ignore[arg-type]  # it is a dataclass
-    if own is None or params is None or not params.frozen or not all(field.kw_only for field in found):
-        msg = f"{made.__name__} is no dataclass that is frozen, with slots and keywords only: write all three"
+    keywords = {field.kw_only for field in found}
+    if own is None or params is None or not params.frozen or len(keywords) != 1:
+        msg = f"{made.__name__} is no dataclass that is frozen, with slots, and all keywords or none: write it so"
         raise TypeError(msg)
     if _IS_FREE_THREADED:
         return made
@@ -41,14 +43,15 @@ def quick(made: type[C]) -> type[C]:
             parameters.append(f"{name}=_default_{name}")
         elif field.default_factory is not MISSING:
             known[f"_make_{name}"] = field.default_factory
-            known[f"_default_{name}"] = (made.__init__.__kwdefaults__ or {})[name]
+            known[f"_default_{name}"] = signature(made.__init__).parameters[name].default
             parameters.append(f"{name}=_default_{name}")
             value = f"_make_{name}() if {name} is _default_{name} else {name}"
         else:
             parameters.append(name)
         lines.append(f"self.{name} = {value}")
     lines.append("self.__class__ = _frozen")
-    source = "\n    ".join([f"def __init__(self, *, {', '.join(parameters)}):", *lines])
+    first = f"def __init__(self, {'*, ' if keywords == {True} else ''}{', '.join(parameters)}):"
+    source = "\n    ".join([first, *lines])
     exec(source, known)  # as `dataclass` does for its own
     initialise = known["__init__"]
     initialise.__qualname__, initialise.__module__ = f"{made.__qualname__}.__init__", made.__module__

@@ -4,7 +4,7 @@ from typing import Final, Literal, NamedTuple
 
 from rlm_otel.errors import BudgetExceeded, LimitReached, SubRunLimit
 from rlm_otel.events import Finished, Link, ModelCall, Origin, Run, ToolCall
-from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, ToolResult, Unpriced, Usage
+from rlm_otel.outcome import Cost, Failure, Outcome, Reply, RunResult, Unpriced, Usage
 from rlm_otel.semconv import INFERENCE
 
 Kind = Literal["inference", "other call", "tool", "run"]
@@ -41,24 +41,6 @@ class Record(NamedTuple):
     def start_ns(self) -> int:
         """By the same clock."""
         return self.end_ns - round(self.elapsed_s * 1e9)
-
-
-class Ended(NamedTuple):
-    """How an operation ended, without the failure: its traceback holds the bracket, which would then hold itself."""
-
-    outcome: Outcome
-    result: Reply | ToolResult | RunResult | None
-    usage: Usage | None
-    cost: Cost | Unpriced | None
-    elapsed_s: float
-    record: Record
-    """All that a report needs of it."""
-
-
-def ended(finished: Finished) -> Ended:
-    """How this one ended."""
-    result, usage, cost = finished.result, finished.usage, finished.cost
-    return Ended(finished.outcome, result, usage, cost, finished.elapsed_s, record(finished))
 
 
 def record(finished: Finished) -> Record:

@@ -81,7 +81,7 @@ class Conversation:
         run, ended = self._run, self._run.ended
         if ended is None:
             return Result(run_id=run.id)
-        said = ended.result if isinstance(ended.result, RunResult) else RunResult()
+        said = run.result if isinstance(run.result, RunResult) else RunResult()
         return Result(
             text=said.text,
             outcome=ended.outcome,
@@ -96,7 +96,7 @@ class Conversation:
             trace_id=run.link.trace_id if run.link else None,
             span_id=run.link.span_id if run.link else None,
             messages=tuple(self._messages),
-            record=ended.record,
+            record=ended,
         )
 
     def _turns(self, client: Any) -> Generator[Effect, Any, None]:

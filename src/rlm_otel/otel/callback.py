@@ -112,7 +112,7 @@ class OTelCallback:
 
     def begin(self, started: Started, /) -> Link | None:
         """Makes the operation's span, in the caller's thread; None where nothing is to be recorded."""
-        operation = self._open(started)
+        operation = None if self._closed else (self._recorder or self._live()).open(started)
         return operation.link if operation is not None else None
 
     def current(self, link: Link, /) -> AbstractContextManager[None]:

@@ -62,9 +62,7 @@ class FastHistogram:
         elif not self._is_enabled():
             self.merge()  # nobody asks for it any more
             self._histogram.record(value, attributes, context)
-        elif not (
-            context is not None and 0 <= value < math.inf and series.add(value, self._exemplars.span_in(context))
-        ):
+        elif context is None or not 0 <= value < math.inf or not series.add(value, self._exemplars.span_in(context)):
             self._histogram.record(value, attributes, context)
 
     def merge(self) -> None:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Callable, Sequence
-from operator import is_
 from typing import Any, Final
 
 from opentelemetry.attributes import BoundedAttributes
@@ -77,8 +76,8 @@ class FastTracer:
             parent, trace_id, is_random = above, above.trace_id, above.trace_flags.random_trace_id
         else:
             parent, trace_id, is_random = None, ids.generate_trace_id(), ids.is_trace_id_random()
-        names, values = list(attributes), list(attributes.values())
-        sampled = tracer.sampler.should_sample(context, trace_id, name, kind, attributes, links)
+        # A copy, since a sampler of the application's may write into it.
+        sampled = tracer.sampler.should_sample(context, trace_id, name, kind, dict(attributes), links)
         flags = _FLAGS[sampled.decision.is_sampled() | (2 if is_random else 0)]
         own = SpanContext(trace_id, ids.generate_span_id(), False, flags, sampled.trace_state)
         at_end = tracer._tracer_metrics.start_span(parent, sampled.decision)
@@ -86,10 +85,8 @@ class FastTracer:
             return NonRecordingSpan(own)
         limits = tracer._span_limits
         most = limits.max_span_attributes
-        # A sampler of the application's may have changed something, in place too.
-        are_ours = limits.max_span_attribute_length is None and (most is None or len(names) <= most)
-        are_ours = are_ours and list(sampled.attributes) == names
-        are_ours = are_ours and all(map(is_, sampled.attributes.values(), values))
+        are_ours = sampled.attributes == attributes and limits.max_span_attribute_length is None
+        are_ours = are_ours and (most is None or len(attributes) <= most)
         begun: Any = self._make(
             name,
             own,
@@ -108,7 +105,7 @@ class FastTracer:
             record_end_metrics=at_end,
         )
         if are_ours:
-            begun._attributes._dict.update(zip(names, values, strict=True))
+            begun._attributes._dict.update(attributes)
         begun.start(start_ns, context)
         span = begun
         return span

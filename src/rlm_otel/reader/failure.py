@@ -10,7 +10,7 @@ from functools import lru_cache
 from rlm_otel.fence import fence
 from rlm_otel.outcome import Failure
 from rlm_otel.reader.fields import read, text
-from rlm_otel.reader.reply import header, known_headers
+from rlm_otel.reader.reply import OF_A_FAILURE, header, known_headers
 
 
 def read_failure(error: BaseException) -> Failure:
@@ -26,7 +26,7 @@ def read_failure(error: BaseException) -> Failure:
 
 def _read(error: BaseException) -> Failure:
     response = getattr(error, "response", None)
-    headers = known_headers(read(response, "headers")) if response is not None else None
+    headers = known_headers(read(response, "headers"), OF_A_FAILURE) if response is not None else None
     return Failure(
         type=error_type(error),
         message=_message(error),

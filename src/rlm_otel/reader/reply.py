@@ -1,5 +1,6 @@
 """Replies and what they say about themselves: answer, usage, the vendor's own price and rate limits."""
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 from rlm_otel.outcome import RateLimit, Reply, Usage
@@ -24,6 +25,8 @@ _READ: Final = {
     name.encode(): name
     for name in (_REQUEST_ID, *_WAITS, *(name for _, *pairs in _LIMITS for pair in pairs for name in pair))
 }
+OF_A_FAILURE: Final = {name.encode(): name for name in (_REQUEST_ID, *_WAITS)}
+"""The headers that are read of an answer that is an error."""
 
 
 def read_reply(response: object, headers: object = None) -> tuple[Reply, Usage | None]:
@@ -117,7 +120,7 @@ def _limit(headers: object, names: tuple[str, ...]) -> int | None:
     return None
 
 
-def known_headers(headers: object) -> object:
+def known_headers(headers: object, wanted: Mapping[bytes, str] = _READ) -> object:
     """Of httpx's headers those that are read here, found in one pass: it goes through all of them for each name."""
     raw = getattr(headers, "raw", None)
     if not isinstance(raw, list):
@@ -125,7 +128,7 @@ def known_headers(headers: object) -> object:
     found: dict[str, str] = {}
     try:
         for key, value in raw:
-            name = _READ.get(key.lower())
+            name = wanted.get(key.lower())
             if name is not None:
                 if name in found:
                     return headers  # one that came twice is joined there
