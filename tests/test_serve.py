@@ -263,6 +263,7 @@ def test_a_bad_fault_says_what_would_do(text: str) -> None:
     [
         ({}, {"max_tokens": 128}),
         ({"max_tokens": 3}, {}),
+        ({"max_tokens": 3, "temperature": 1}, {}),
         ({"max_completion_tokens": 3}, {}),
         ({"tools": [1], "messages": [{"role": "user"}]}, {"max_tokens": 128, "tool_choice": "required"}),
         ({"tools": [1], "messages": [{"role": "tool"}]}, {"max_tokens": 128}),
@@ -271,7 +272,7 @@ def test_a_bad_fault_says_what_would_do(text: str) -> None:
 )
 def test_the_small_model_is_asked_what_it_can(request_: dict[str, Any], more: dict[str, Any]) -> None:
     """What the request says itself stays."""
-    assert for_the_small_model(request_) == {**request_, **more}
+    assert for_the_small_model(request_) == {"temperature": 0, **request_, **more}
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,8 @@ def for_the_small_model(request: Json) -> Json:
     """A chat request, so that the small model ends its answer, and calls a tool where it should."""
     if "max_tokens" not in request and "max_completion_tokens" not in request:
         request = {**request, "max_tokens": _SMALL_ANSWER}
+    if "temperature" not in request:
+        request = {**request, "temperature": 0}  # else one call of a tool in ten is no JSON, and its server fails
     messages = request.get("messages") or [{}]
     if request.get("tools") and "tool_choice" not in request and messages[-1].get("role") != "tool":
         request = {**request, "tool_choice": "required"}  # by itself it never does, and its server then fails
