@@ -29,6 +29,8 @@ _STEPS: Final = frozenset(
     | {"_instrumentation_scope", "start"}
 )
 """The names in the SDK's own `start_span`: where these are not all, or there are others, it does something else."""
+_LEFT_ALONE: Final = {"record_exception": False, "set_status_on_exception": False}
+"""What leaves a block in which the span is current is not to be recorded by the SDK as well."""
 _FLAGS: Final = tuple(TraceFlags(bits) for bits in range(4))
 
 
@@ -58,16 +60,7 @@ class FastTracer:
         way, known = tracer.start_span, self._known
         span: Span
         if known is None or getattr(way, "__func__", None) is not known or type(above) is not SpanContext:
-            span = way(
-                name,
-                context,
-                kind,
-                attributes,
-                links,
-                start_ns,
-                record_exception=False,
-                set_status_on_exception=False,
-            )
+            span = way(name, context, kind, attributes, links, start_ns, **_LEFT_ALONE)
             return span
         if not tracer._is_enabled():
             return NonRecordingSpan(above)
@@ -98,11 +91,10 @@ class FastTracer:
             kind=kind,
             span_processor=tracer.span_processor,
             instrumentation_info=tracer.instrumentation_info,
-            record_exception=False,
-            set_status_on_exception=False,
             limits=limits,
             instrumentation_scope=tracer._instrumentation_scope,
             record_end_metrics=at_end,
+            **_LEFT_ALONE,
         )
         if are_ours:
             begun._attributes._dict.update(attributes)
