@@ -280,6 +280,7 @@ def _exception_of(event: Event) -> BaseException | None:
 
 
 def _under_way(payload: Payload) -> BaseException | None:
+    """What a hook is told of, which is no longer handled when it is a retry."""
     error = payload.get("error")
     return sys.exception() or (error if isinstance(error, BaseException) else None)
 

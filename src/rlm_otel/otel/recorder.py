@@ -108,9 +108,7 @@ class Recorder:
             with fence(_OWNER, "end", before=before):
                 raise
         measured = measuring.measurements(finished, self._labels, operation.retried)
-        if self._semconv != "latest":
-            measured = older.under(self._semconv, finished, measured)
-        self._metrics.record(measured, operation.context)
+        self._metrics.record(older.under(self._semconv, finished, measured), operation.context)
 
     def current(self, link: Link) -> AbstractContextManager[None]:
         """A block in which the span is current; private spans are never put into the application's context."""
